@@ -1,0 +1,131 @@
+//! What a job is: an entry of `jobs.toml` with every default filled in.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use super::policy::{CatchUp, Overlap};
+use super::schedule::Schedule;
+
+/// The longest job name, in bytes: it becomes a folder, a log stream and a cgroup name.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// A job's name: `[a-z0-9][a-z0-9._-]{0,63}`, checked once here so that it is inert everywhere else.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct JobName(Arc<str>);
+
+/// The text is no job name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a job name is 1 to {NAME_BYTES_MAX} of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit"
+)]
+pub struct JobNameError;
+
+impl JobName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// When the text has other characters, begins with a mark, or is empty or too long.
+    pub fn new(text: &str) -> Result<Self, JobNameError> {
+        let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let bytes = text.as_bytes();
+        let valid = (1..=NAME_BYTES_MAX).contains(&bytes.len())
+            && word(bytes[0])
+            && bytes.iter().all(|&b| word(b) || b"._-".contains(&b));
+        valid.then(|| Self(text.into())).ok_or(JobNameError)
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for JobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl Borrow<str> for JobName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for JobName {
+    type Error = JobNameError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(&text)
+    }
+}
+
+impl From<JobName> for String {
+    fn from(name: JobName) -> Self {
+        name.0.as_ref().to_owned()
+    }
+}
+
+/// What a run executes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Command {
+    /// A program and its arguments, started as they are.
+    #[serde(rename = "command")]
+    Argv(Vec<String>),
+    /// A line for `/bin/sh -c`.
+    Shell(String),
+}
+
+/// The name of an alert channel, a key of `[channels]`.
+pub type ChannelName = String;
+
+/// A job with every default filled in: what the engine decides by, and what a run is made of.
+#[derive(Debug, Clone)]
+pub struct JobSpec {
+    /// The key under `[jobs]`.
+    pub name: JobName,
+    /// For people.
+    pub description: Option<String>,
+    /// When it fires; one fire per instant, however many schedules name it.
+    pub schedules: Vec<Schedule>,
+    /// The zone the schedules are read in.
+    pub zone: TimeZone,
+    /// What it runs.
+    pub command: Command,
+    /// The limit of a run; `None` only where the file says `timeout = "none"`.
+    pub timeout: Option<Duration>,
+    /// From SIGTERM to SIGKILL.
+    pub kill_grace: Duration,
+    /// What a fire does while a run of the job is active.
+    pub overlap: Overlap,
+    /// What follows missed fires.
+    pub catch_up: CatchUp,
+    /// How old a missed fire may be and still be caught up.
+    pub catch_up_window: Duration,
+    /// Where its alerts go; empty is silence.
+    pub alert: Vec<ChannelName>,
+    /// The working directory.
+    pub cwd: PathBuf,
+    /// Variables on top of the clean environment.
+    pub env: BTreeMap<String, String>,
+    /// A file of `NAME=value` lines, read when a run starts; `env` wins over it.
+    pub env_file: Option<PathBuf>,
+    /// The user the job runs as; `None` is jobd's own.
+    pub user: Option<String>,
+    /// The file mode creation mask.
+    pub umask: u32,
+    /// A fingerprint of the entry, for the history (`config_hash`).
+    pub config_hash: String,
+    /// A fingerprint of the schedules and the zone alone: when it changes, the job is accounted for anew from there.
+    pub schedule_hash: String,
+}

@@ -1,0 +1,55 @@
+//! A simulated machine around the real engine: years of faults in seconds, the same history for the same seed.
+//!
+//! The store fails before it has committed, *or after*; processes fail to start, overrun, ignore SIGTERM, outlive jobd
+//! or vanish with their shim; jobd crashes and stays down for up to 20 minutes; the host reboots; the wall clock jumps.
+//! Two hours of that, then half an hour of calm in which everything must settle. What must hold is in `oracle`.
+//!
+//! `SEEDS=20000` runs that many, `SEED=8` runs one and prints its history.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(unreachable_pub, reason = "the modules of a test are its own")]
+
+mod ledger;
+mod machine;
+mod oracle;
+mod process;
+mod rng;
+mod world;
+
+use machine::{Listener, Machine};
+use world::Totals;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+fn run(seed: u64, listener: Listener) -> Result<(u64, Machine), String> {
+    let mut machine = Machine::new(seed, listener);
+    machine.run().map_err(|problem| format!("seed {seed}: {problem}"))?;
+    oracle::check(&machine).map_err(|problem| format!("seed {seed}: {problem}"))?;
+    Ok((machine.fingerprint(), machine))
+}
+
+#[test]
+fn every_history_keeps_the_promises() {
+    if let Some(seed) = number("SEED") {
+        run(seed, Listener::Person).unwrap();
+        return;
+    }
+    let seeds = number("SEEDS").unwrap_or(60);
+    let mut totals = Totals::default();
+    for seed in 0..seeds {
+        let (_, machine) = run(seed, Listener::Nobody).unwrap_or_else(|problem| panic!("{problem}"));
+        totals.add(&machine.totals);
+    }
+    println!("{seeds} histories: {totals:?}");
+    let quiet = totals.quiet();
+    assert!(quiet.is_empty(), "in {seeds} histories these never happened, so nothing was tested: {quiet:?}");
+}
+
+#[test]
+fn a_seed_is_a_history() {
+    for seed in 0..5 {
+        assert_eq!(run(seed, Listener::Fingerprint).unwrap().0, run(seed, Listener::Fingerprint).unwrap().0);
+    }
+}
