@@ -1,3 +1,9 @@
 //! A supervisor that replaces crontab: `jobd` owns the schedule, `jobctl` steers it, and every run is accounted for.
 
+pub mod clock;
 pub mod engine;
+pub mod os;
+pub mod output;
+pub mod process;
+pub mod run;
+pub mod shim;

@@ -1,0 +1,118 @@
+//! Starting a shim: the folder, the spec, the lock, and then the process.
+
+use std::env;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tokio::process::{Child, Command};
+
+use crate::os;
+use crate::run::{RunError, RunFolder, RunSpec};
+
+/// Why a run could not be launched. Nothing has been started then.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The run folder or a file in it could not be made.
+    #[error("failed to prepare the run folder")]
+    Folder(#[from] RunError),
+    /// The file system has no locks.
+    #[error("failed to lock {}", path.display())]
+    Lock {
+        /// Which file.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody holds the run already.
+    #[error("{} is held: the run is active", .0.display())]
+    Held(PathBuf),
+    /// The run has been started before.
+    #[error("{} has been started before, and a run is never started twice", .0.display())]
+    AlreadyStarted(PathBuf),
+    /// The shim could not be started.
+    #[error("failed to start {}; it belongs beside jobd, or where JOBD_SHIM says", shim.display())]
+    Spawn {
+        /// The shim's file.
+        shim: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The runtime is shutting down.
+    #[error("jobd is stopping")]
+    Stopping,
+}
+
+/// Starts shims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launcher {
+    /// The file of `jobd-shim`.
+    pub shim: PathBuf,
+}
+
+/// A shim that we have started: our child. Dropping it leaves the shim alone.
+#[derive(Debug)]
+pub struct Shim {
+    pub(super) child: Child,
+}
+
+impl Shim {
+    /// Its pid; `None` once it has been waited for.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+}
+
+impl Launcher {
+    /// Finds `jobd-shim`: where `JOBD_SHIM` says, or beside the program that runs.
+    ///
+    /// # Errors
+    /// When the program's own place is not known.
+    pub fn find() -> io::Result<Self> {
+        if let Some(shim) = env::var_os("JOBD_SHIM") {
+            return Ok(Self { shim: shim.into() });
+        }
+        Ok(Self { shim: env::current_exe()?.with_file_name("jobd-shim") })
+    }
+
+    /// Launches a run. When this returns, the shim has the lock; the job starts a moment later, or its result says
+    /// why it did not.
+    ///
+    /// # Errors
+    /// When a step fails; nothing has been started then, and the lock is free.
+    pub async fn launch(&self, folder: &RunFolder, spec: &RunSpec) -> Result<Shim, LaunchError> {
+        let (prepared, contents) = (folder.clone(), spec.clone());
+        // Several syncs of the disk: not for a thread that others wait for.
+        let lock = tokio::task::spawn_blocking(move || prepare(&prepared, &contents));
+        let lock = lock.await.map_err(|_| LaunchError::Stopping)??;
+        let mut command = Command::new(&self.shim);
+        command.arg(folder.path()).current_dir("/");
+        command.env_clear().env("LANG", &spec.lang);
+        command.stdin(Stdio::from(lock)).stdout(Stdio::null()).stderr(Stdio::inherit());
+        let spawned =
+            command.spawn().map_err(|source| LaunchError::Spawn { shim: self.shim.clone(), source });
+        // The command holds our copy of the lock until it is dropped, here. Closing is no unlocking: the shim's copy
+        // keeps it held.
+        drop(command);
+        Ok(Shim { child: spawned? })
+    }
+}
+
+/// All that must be durable before a process is started. Returns the lock, held.
+fn prepare(folder: &RunFolder, spec: &RunSpec) -> Result<std::fs::File, LaunchError> {
+    folder.create()?;
+    let lock = folder.create_lock()?;
+    let failed = |source| LaunchError::Lock { path: folder.lock_path(), source };
+    if !os::try_lock(&lock).map_err(failed)? {
+        return Err(LaunchError::Held(folder.lock_path()));
+    }
+    if folder.mark()?.is_some() || folder.result()?.is_some() {
+        return Err(LaunchError::AlreadyStarted(folder.path().to_owned()));
+    }
+    folder.write_spec(spec)?;
+    // Writing the spec has synced the folder, and with it the lock's name.
+    Ok(lock)
+}

@@ -1,0 +1,15 @@
+//! Launching shims, finding them again after a restart, waiting for them, stopping them.
+//!
+//! **Invariant:** whether a run is alive is asked of its lock, and of nothing else; a shim is signalled only through
+//! a handle on the very process that the mark names.
+
+mod evidence;
+mod launch;
+mod remains;
+mod stop;
+mod watch;
+
+pub use evidence::{Evidence, inspect};
+pub use launch::{LaunchError, Launcher, Shim};
+pub use stop::{StopError, reap, stop};
+pub use watch::watch;

@@ -1,0 +1,76 @@
+//! Waiting for the end of a run, ours or adopted.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::evidence::{Evidence, inspect};
+use super::launch::Shim;
+use super::remains;
+use crate::engine::run::{Exit, Report};
+use crate::engine::time::Timestamp;
+use crate::os::{self, Pidfd};
+use crate::run::{Mark, RunError, RunFolder};
+
+/// How soon a shim is looked at again that holds the lock and has not written its mark: it is about to.
+const MARK_INTERVAL: Duration = Duration::from_millis(20);
+/// How soon a held lock is looked at again whose shim cannot be watched: we are out of descriptors, or the shim is gone
+/// and a process that is just being started has a copy of our descriptors until it execs.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Waits until a run is over, and says how it ended. With the shim that was launched for it, or without one for a
+/// run that is found active after a restart of jobd.
+///
+/// A run whose shim has vanished is LOST; what it has left running is killed first. `now` is asked once, when there is
+/// no result to say when the run ended.
+///
+/// # Errors
+/// When the folder cannot be read, or a newer jobd wrote it.
+pub async fn watch(
+    folder: &RunFolder,
+    shim: Option<Shim>,
+    now: impl Fn() -> Timestamp,
+) -> Result<Report, RunError> {
+    let boot_id = os::boot_id().map_err(RunError::io("read", "/proc/sys/kernel/random/boot_id".as_ref()))?;
+    if let Some(mut shim) = shim {
+        // An error here means that somebody else has waited for our child; the lock tells what is so.
+        let _ = shim.child.wait().await;
+    }
+    loop {
+        match inspect(folder, &boot_id)? {
+            Evidence::Held { mark: Some(mark) } => until_ended(&mark).await,
+            Evidence::Held { mark: None } => sleep(MARK_INTERVAL).await,
+            Evidence::Ended(report) => return Ok(*report),
+            Evidence::NeverStarted => return Ok(not_started(now())),
+            Evidence::Lost { why, mark } => {
+                let remark = match &mark {
+                    Some(mark) => remains::kill(folder, mark).await,
+                    None => None,
+                };
+                return Ok(lost(why, mark, remark, now()));
+            }
+        }
+    }
+}
+
+/// Waits for the end of the process that the mark names, or a moment if that cannot be waited for.
+async fn until_ended(mark: &Mark) {
+    let ended = match Pidfd::open(mark.pid, mark.start_time) {
+        Ok(Some(pidfd)) => pidfd.ended().await.is_ok(),
+        Ok(None) | Err(_) => false,
+    };
+    if !ended {
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// The shim has ended without a mark: what it had to say is in jobd's own log.
+fn not_started(at: Timestamp) -> Report {
+    let error = "it ended before it started the job; jobd's log says why".to_owned();
+    Report { exit: Exit::SpawnFailed { step: "shim".to_owned(), error }, ..Report::lost("", None, at) }
+}
+
+fn lost(why: String, mark: Option<Mark>, remark: Option<String>, at: Timestamp) -> Report {
+    let job = mark.and_then(|mark| mark.job);
+    Report { pid: job.as_ref().map(|job| job.pid), remark, ..Report::lost(why, job.map(|job| job.at), at) }
+}

@@ -1,0 +1,90 @@
+//! The run folder: what jobd and a shim tell each other, in files that survive both.
+//!
+//! **Invariant:** each file is written by one side, once, and durably before the other side is told of it. A reader
+//! tolerates fields it does not know, and refuses a version it does not know.
+
+mod durable;
+mod folder;
+mod mark;
+mod result;
+mod spec;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub use durable::{Reserved, make_folder, sync_folder, write_durably};
+pub use folder::{RunFolder, find};
+pub use mark::{Mark, Started};
+pub use result::RunResult;
+pub use spec::RunSpec;
+
+/// The version of `spec.json`, `result.json` and the mark that this build writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+/// Why a file of a run folder could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The system refused.
+    #[error("failed to {action} {}", path.display())]
+    Io {
+        /// What was being done: `read`, `write`, …
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is torn, or is none of ours.
+    #[error("{} is corrupt", path.display())]
+    Corrupt {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A newer jobd wrote it.
+    #[error(
+        "{} has version {version}, and this jobd reads up to version {VERSION}; start the newer jobd again",
+        path.display()
+    )]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+}
+
+impl RunError {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+/// Reads the version ahead of the rest, which a newer version may have changed in any way.
+fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, RunError> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let corrupt = |source| RunError::Corrupt { path: path.to_owned(), source };
+    let Version { version } = serde_json::from_slice(bytes).map_err(corrupt)?;
+    if version > VERSION {
+        return Err(RunError::Newer { path: path.to_owned(), version });
+    }
+    serde_json::from_slice(bytes).map_err(corrupt)
+}
+
+/// One line of JSON.
+fn to_line<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, RunError> {
+    let corrupt = |source| RunError::Corrupt { path: path.to_owned(), source };
+    let mut line = serde_json::to_vec(value).map_err(corrupt)?;
+    line.push(b'\n');
+    Ok(line)
+}

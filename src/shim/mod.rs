@@ -1,0 +1,190 @@
+//! What `jobd-shim` does: it is the parent of one job, so that the job does not need jobd to end well.
+//!
+//! It is started by jobd with the locked lock file as its standard input, and reads nothing but the run folder. It
+//! writes the mark, starts the job, keeps its output, ends it at its time limit or when told to by SIGTERM, and
+//! writes the result. Then it exits, which releases the lock.
+//!
+//! **Invariant:** one thread; the mark is durable before the job is started, and the result is durable before the
+//! lock is released. No failure of the output's disk stops a job, and none of jobd's.
+
+mod environment;
+mod ladder;
+mod prepare;
+mod report;
+mod supervise;
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::clock;
+use crate::engine::run::{Exit, Report};
+use crate::os::{self, Cgroup, SignalFd, SpawnFailure};
+use crate::output::Writer;
+use crate::run::{Mark, Reserved, RunError, RunFolder, RunResult, RunSpec, Started};
+use prepare::{Failure, Prepared};
+use supervise::Supervisor;
+
+/// How the out-of-memory killer is to look at a shim, if we may say so: it holds little, and much depends on it.
+const OOM_SCORE_ADJ: i32 = -900;
+/// The room kept for `result.json`, bytes: the end of stderr, each byte of it escaped to six at worst, and the rest.
+const RESULT_BYTES: u64 = 400 * 1024;
+/// How often, and how long between, an attempt is made to write the result to a disk that fails.
+const RESULT_ATTEMPTS: u32 = 60;
+const RESULT_DELAY: Duration = Duration::from_secs(1);
+
+/// Why a shim could not do its work. Nothing has been started then, unless it is the result that could not be
+/// written.
+#[derive(Debug, thiserror::Error)]
+pub enum ShimError {
+    /// It was not started by jobd.
+    #[error("{} is not a locked lock file on standard input; jobd-shim is started by jobd, not by hand", .0.display())]
+    NotLocked(PathBuf),
+    /// The run has been started before.
+    #[error("{} has been started before", .0.display())]
+    AlreadyStarted(PathBuf),
+    /// There is nothing to run.
+    #[error("{} has no spec.json", .0.display())]
+    NoSpec(PathBuf),
+    /// A file of the run folder.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The system refused something that every run needs.
+    #[error("failed to {action}")]
+    System {
+        /// What was being done.
+        action: &'static str,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn system(action: &'static str) -> impl FnOnce(io::Error) -> ShimError {
+    move |source| ShimError::System { action, source }
+}
+
+/// Runs the job of a run folder to its end.
+///
+/// # Errors
+/// When the run could not be begun, or its result not be written.
+pub fn run(folder: PathBuf) -> Result<(), ShimError> {
+    let lock = os::detach_lock().map_err(system("take over the lock"))?;
+    let folder = RunFolder::at(folder);
+    check_lock(&folder, &lock)?;
+    os::new_session().map_err(system("begin a session"))?;
+    // The last three are read and passed over: two are for terminals, and a run has none; and the third, for a file
+    // that has grown too large, is for output that is lost and no reason to die.
+    let signals = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGXFSZ];
+    let signals = SignalFd::new(&signals).map_err(system("receive signals"))?;
+    let spec = folder.spec()?.ok_or_else(|| ShimError::NoSpec(folder.path().to_owned()))?;
+    let result = Reserved::new(&folder.result_path(), RESULT_BYTES).map_err(system("reserve room"))?;
+    let log = create_output(&folder).map_err(system("create output.log"))?;
+    let oom_score_adj = protect();
+    let report = match prepare::prepare(&folder, &spec, oom_score_adj) {
+        Ok(prepared) => supervise(&folder, &spec, &lock, &prepared, signals, log)?,
+        Err(failure) => not_started(failure),
+    };
+    write_result(&result, report)
+}
+
+/// The descriptor must be the lock of this very folder, held; and the run must not have been started before.
+fn check_lock(folder: &RunFolder, lock: &File) -> Result<(), ShimError> {
+    use std::os::unix::fs::MetadataExt;
+    let not_locked = || ShimError::NotLocked(folder.lock_path());
+    let (ours, named) = (lock.metadata(), folder.lock_path().metadata());
+    let is_same = ours.is_ok_and(|a| named.is_ok_and(|b| (a.dev(), a.ino()) == (b.dev(), b.ino())));
+    // Taking a lock again that this open file holds succeeds, so this also takes it if the starter did not.
+    if !is_same || !os::try_lock(lock).unwrap_or(false) {
+        return Err(not_locked());
+    }
+    if folder.mark()?.is_some() || folder.result_path().exists() {
+        return Err(ShimError::AlreadyStarted(folder.path().to_owned()));
+    }
+    Ok(())
+}
+
+fn create_output(folder: &RunFolder) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(folder.output_path())
+}
+
+/// Asks the out-of-memory killer to spare the shim. Returns what the job is to be given back, if anything: what jobd
+/// had, but no protection.
+fn protect() -> Option<i32> {
+    let before = os::oom_score_adj().ok()?;
+    if before > OOM_SCORE_ADJ {
+        // Lowering it takes rights that a jobd without root's does not have.
+        let _ = os::set_oom_score_adj(OOM_SCORE_ADJ);
+    }
+    let after = os::oom_score_adj().ok()?;
+    let job = before.max(0);
+    (after != job).then_some(job)
+}
+
+fn supervise(
+    folder: &RunFolder,
+    spec: &RunSpec,
+    lock: &File,
+    prepared: &Prepared,
+    signals: SignalFd,
+    log: File,
+) -> Result<Report, ShimError> {
+    let pid = std::process::id();
+    let cgroup = if spec.cgroup { Cgroup::create(spec.run.0, pid) } else { None };
+    let mut mark = our_mark(pid, cgroup.as_ref())?;
+    mark.write(lock, &folder.lock_path())?;
+    lock.sync_all().map_err(system("sync the mark"))?;
+    let started = clock::now();
+    let (job, output) = match spawn(prepared, cgroup.as_ref()) {
+        Ok(spawned) => spawned,
+        Err(failure) => {
+            cgroup.iter().for_each(Cgroup::remove);
+            return Ok(not_started(prepared.explain(failure)));
+        }
+    };
+    // Not needed to settle the run, only to show it: a disk that refuses it must not stop the job.
+    mark.job = Some(Started { pid: job, at: started.wall });
+    let _ = mark.write_further(lock, &folder.lock_path());
+    let supervisor = Supervisor::new(folder, spec, (job, started), signals, output, Writer::new(log), cgroup);
+    Ok(supervisor.run())
+}
+
+fn our_mark(pid: u32, cgroup: Option<&Cgroup>) -> Result<Mark, ShimError> {
+    let boot_id = os::boot_id().map_err(system("read the boot id"))?;
+    let start_time = os::start_time(pid).ok_or(io::ErrorKind::NotFound.into());
+    let start_time = start_time.map_err(system("read our own start time"))?;
+    Ok(Mark::new(pid, start_time, boot_id, cgroup.map(|cgroup| cgroup.path().to_owned())))
+}
+
+/// Starts the job, without its control group if the kernel lets nobody into it.
+fn spawn(prepared: &Prepared, cgroup: Option<&Cgroup>) -> Result<(u32, os::Output), SpawnFailure> {
+    let members = cgroup.and_then(|cgroup| cgroup.members().ok());
+    match os::spawn(&prepared.plan(members.as_ref())) {
+        Err(SpawnFailure { step: os::Step::Cgroup, .. }) => os::spawn(&prepared.plan(None)),
+        spawned => spawned,
+    }
+}
+
+fn not_started(failure: Failure) -> Report {
+    let exit = Exit::SpawnFailed { step: failure.step.to_owned(), error: failure.error };
+    Report { exit, ..Report::lost("", None, clock::now().wall) }
+}
+
+/// Writes the result into the room kept for it. A disk that fails is tried again for a while: with the result
+/// unwritten the run would be LOST.
+fn write_result(reserved: &Reserved, report: Report) -> Result<(), ShimError> {
+    let json = serde_json::to_vec(&RunResult::from(report)).map_err(io::Error::from);
+    let json = json.map_err(system("write the result"))?;
+    for _ in 1..RESULT_ATTEMPTS {
+        if reserved.fill(&json).is_ok() {
+            return Ok(());
+        }
+        sleep(RESULT_DELAY);
+    }
+    reserved.fill(&json).map_err(system("write the result"))
+}
