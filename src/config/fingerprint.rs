@@ -1,0 +1,90 @@
+//! Fingerprints of entries: the same text of the same meaning gives the same one on every host and version.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::engine::job::JobSpec;
+
+use super::{Channel, Config, Secret};
+
+/// How many bytes of the digest a fingerprint keeps.
+const BYTES: usize = 8;
+
+/// A digest over fields, each with its length ahead, so that no two sequences of fields read the same.
+struct Fingerprint(Sha256);
+
+impl Fingerprint {
+    fn new() -> Self {
+        Self(Sha256::new())
+    }
+
+    fn field(&mut self, name: &str, value: &str) {
+        for part in [name, value] {
+            self.0.update((part.len() as u64).to_be_bytes());
+            self.0.update(part.as_bytes());
+        }
+    }
+
+    /// 16 hexadecimal digits.
+    fn finish(self) -> String {
+        let digest = self.0.finalize();
+        digest.iter().take(BYTES).fold(String::new(), |mut hex, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+}
+
+/// The fingerprint of the schedules and their zone.
+pub(super) fn of_schedule(spec: &JobSpec) -> String {
+    let mut print = Fingerprint::new();
+    print.field("timezone", spec.zone.iana_name().unwrap_or("system"));
+    for schedule in &spec.schedules {
+        print.field("schedule", schedule.as_str());
+    }
+    print.finish()
+}
+
+/// The fingerprint of everything that an entry says, defaults included.
+pub(super) fn of_job(spec: &JobSpec) -> String {
+    let mut print = Fingerprint::new();
+    print.field("name", spec.name.as_str());
+    print.field("description", &format!("{:?}", spec.description));
+    print.field("schedules", &of_schedule(spec));
+    print.field("command", &format!("{:?}", spec.command));
+    print.field("timeout", &format!("{:?}", spec.timeout.map(|timeout| timeout.as_millis())));
+    print.field("kill_grace", &spec.kill_grace.as_millis().to_string());
+    print.field("policies", &format!("{:?} {:?}", spec.overlap, spec.catch_up));
+    print.field("catch_up_window", &spec.catch_up_window.as_millis().to_string());
+    print.field("alert", &format!("{:?}", spec.alert));
+    print.field("cwd", &spec.cwd.to_string_lossy());
+    let env_file = spec.env_file.as_deref().map(Path::to_string_lossy);
+    print.field("env_file", env_file.as_deref().unwrap_or_default());
+    for (name, value) in &spec.env {
+        print.field(name, value);
+    }
+    print.field("user", &format!("{:?} {:o}", spec.user, spec.umask));
+    print.finish()
+}
+
+/// The fingerprint of a whole configuration; of secrets it knows where they come from, not what they are.
+pub(super) fn of_config(config: &Config) -> String {
+    let mut print = Fingerprint::new();
+    print.field("timezone", config.timezone.iana_name().unwrap_or("system"));
+    print.field("language", &format!("{:?}", config.language));
+    print.field("alert", &format!("{:?}", config.default_alert));
+    for (name, Channel::Slack { url }) in &config.channels {
+        let origin = match url {
+            Secret::Text(_) => "text".to_owned(),
+            Secret::Env(_) | Secret::File(_) => format!("{url:?}"),
+        };
+        print.field(name, &format!("slack {origin}"));
+    }
+    for (name, spec) in &config.jobs {
+        print.field(name.as_str(), &spec.config_hash);
+    }
+    print.finish()
+}

@@ -1,0 +1,373 @@
+//! The keys of a job: of an entry under `[jobs]`, or of `[defaults]`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::engine::job::Command;
+use crate::engine::policy::{CatchUp, Overlap};
+use crate::engine::schedule::Schedule;
+
+use super::diagnostic::quoted;
+use super::nearest::{nearest, nearest_zone};
+use super::report::{Report, Spot};
+use super::value::{Choice, Entry, Table, Value};
+
+/// The keys of a job.
+const KEYS: &[&str] = &[
+    "description",
+    "schedule",
+    "command",
+    "shell",
+    "timeout",
+    "kill_grace",
+    "overlap",
+    "catch_up",
+    "catch_up_window",
+    "alert",
+    "timezone",
+    "cwd",
+    "env",
+    "env_file",
+    "user",
+    "umask",
+];
+
+/// Keys that are planned.
+const PLANNED: &[&str] = &["retry", "nice", "stdin"];
+
+/// Keys that say what one job is, and can be no default.
+const OWN: &[&str] = &["description", "schedule", "command", "shell"];
+
+/// The overlap policies.
+const OVERLAP: Choice<Overlap> =
+    Choice { built: &[("skip", Overlap::Skip)], planned: &["queue", "replace", "allow"] };
+
+/// The catch-up policies.
+const CATCH_UP: Choice<CatchUp> = Choice {
+    built: &[("skip", CatchUp::Skip), ("latest", CatchUp::Latest), ("all", CatchUp::All)],
+    planned: &[],
+};
+
+/// What a job's `schedule` may look like.
+const SCHEDULE_EXAMPLE: &str = "schedule = \"0 9 * * *\"";
+
+/// What a job's `command` may look like.
+const COMMAND_EXAMPLE: &str = "command = [\"python3\", \"report.py\"]";
+
+/// The limit of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// `timeout = "none"`.
+    Endless,
+    After(Duration),
+}
+
+impl Limit {
+    pub(super) fn duration(self) -> Option<Duration> {
+        match self {
+            Self::Endless => None,
+            Self::After(duration) => Some(duration),
+        }
+    }
+}
+
+/// What an entry says, before defaults.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) description: Option<String>,
+    pub(super) schedules: Vec<Schedule>,
+    pub(super) command: Option<Command>,
+    pub(super) timeout: Option<Limit>,
+    pub(super) kill_grace: Option<Duration>,
+    pub(super) overlap: Option<Overlap>,
+    pub(super) catch_up: Option<CatchUp>,
+    pub(super) catch_up_window: Option<Duration>,
+    /// The channels with their places: whether they exist is known when all files are read.
+    pub(super) alert: Option<Vec<(String, Spot)>>,
+    pub(super) zone: Option<TimeZone>,
+    pub(super) cwd: Option<PathBuf>,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) env_file: Option<PathBuf>,
+    pub(super) user: Option<String>,
+    pub(super) umask: Option<u32>,
+}
+
+/// Reads the entry of a job.
+pub(super) fn read(
+    report: &mut Report,
+    spot: &Spot,
+    name: &str,
+    table: Table<'_>,
+    at: &Context<'_>,
+) -> Draft {
+    let mut draft = Draft::default();
+    for entry in table.entries() {
+        key(report, &mut draft, &entry, "a job", at);
+    }
+    if report.is_damaged(spot) {
+        return draft;
+    }
+    if !table.has("schedule") {
+        let message = format!("job {} has no schedule", quoted(name));
+        report.error(spot.clone(), message).help(format!("add, for example, {SCHEDULE_EXAMPLE}"));
+    }
+    match (table.get("command"), table.get("shell")) {
+        (Some(command), Some(shell)) => {
+            let (first, second) =
+                (command.spot.clone().min(shell.spot.clone()), command.spot.max(shell.spot));
+            report
+                .error(second, format!("job {} has both `command` and `shell`", quoted(name)))
+                .help("keep the one that is meant")
+                .first(first);
+        }
+        (None, None) => {
+            report
+                .error(spot.clone(), format!("job {} has no command", quoted(name)))
+                .help(format!("add, for example, {COMMAND_EXAMPLE} or shell = \"a | b\""));
+        }
+        _ => {}
+    }
+    draft
+}
+
+/// Reads `[defaults]`.
+pub(super) fn read_defaults(report: &mut Report, table: Table<'_>, at: &Context<'_>) -> Draft {
+    let mut draft = Draft::default();
+    for entry in table.entries() {
+        if OWN.contains(&entry.key) {
+            report
+                .error(entry.spot.clone(), format!("`{}` can't be a default", entry.key))
+                .help("write it into each job");
+        } else {
+            key(report, &mut draft, &entry, "[defaults]", at);
+        }
+    }
+    draft
+}
+
+/// What the values of a file depend on.
+#[derive(Debug)]
+pub(super) struct Context<'c> {
+    /// The folder of the file, absolute.
+    pub(super) folder: &'c Path,
+    /// The user that jobd runs as, where that is known.
+    pub(super) uid: Option<u32>,
+}
+
+fn key(report: &mut Report, draft: &mut Draft, entry: &Entry<'_>, of: &str, at: &Context<'_>) {
+    let value = &entry.value;
+    match entry.key {
+        "description" => {
+            draft.description = value.string(report, "description = \"nightly backup\"").map(str::to_owned);
+        }
+        "schedule" => draft.schedules = schedules(report, value),
+        "command" => draft.command = argv(report, value).or(draft.command.take()),
+        "shell" => draft.command = shell(report, value).or(draft.command.take()),
+        "timeout" => draft.timeout = timeout(report, value),
+        "kill_grace" => draft.kill_grace = value.duration(report, "kill_grace = \"10s\""),
+        "overlap" => draft.overlap = value.choice(report, &OVERLAP),
+        "catch_up" => draft.catch_up = value.choice(report, &CATCH_UP),
+        "catch_up_window" => {
+            let example = "catch_up_window = \"1d\"";
+            draft.catch_up_window =
+                value.positive(report, example, "to catch up nothing, catch_up = \"skip\"");
+        }
+        "alert" => draft.alert = alert(report, value),
+        "timezone" => draft.zone = zone(report, value),
+        "cwd" => draft.cwd = path(report, value, "cwd = \"/srv/academy\"", at.folder),
+        "env" => draft.env = env(report, value),
+        "env_file" => draft.env_file = path(report, value, "env_file = \"academy.env\"", at.folder),
+        "user" => draft.user = user(report, value, at.uid),
+        "umask" => draft.umask = umask(report, value),
+        _ => entry.unknown(report, of, if of == "a job" { KEYS } else { &KEYS[OWN.len()..] }, PLANNED),
+    }
+}
+
+/// A schedule or a list of them.
+fn schedules(report: &mut Report, value: &Value<'_>) -> Vec<Schedule> {
+    let texts = if value.is_string() {
+        value.string(report, SCHEDULE_EXAMPLE).map(|text| vec![(text, *value)])
+    } else {
+        value.strings(report, SCHEDULE_EXAMPLE)
+    };
+    let texts = texts.unwrap_or_default();
+    let mut seen: BTreeMap<Vec<&str>, Spot> = BTreeMap::new();
+    let mut schedules = Vec::new();
+    for (text, value) in &texts {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        if let Some(first) = seen.get(&words) {
+            let message = format!("schedule {} is given twice", quoted(text));
+            report.error(value.spot(), message).help("leave it out").first(first.clone());
+            continue;
+        }
+        seen.insert(words, value.spot());
+        match Schedule::parse(text) {
+            Ok(schedule) => schedules.push(schedule),
+            Err(error) => {
+                let note = report.error(value.part(error.span), format!("schedule: {}", error.message));
+                if let Some(help) = error.help {
+                    note.help(help);
+                }
+            }
+        }
+    }
+    if value.is_empty_list() {
+        report.error(value.spot(), "`schedule` is an empty list").help(SCHEDULE_EXAMPLE);
+    }
+    schedules
+}
+
+fn argv(report: &mut Report, value: &Value<'_>) -> Option<Command> {
+    if value.is_string() {
+        report
+            .error(value.spot(), "`command`: expected a list, found a string")
+            .help(format!("{COMMAND_EXAMPLE}, or shell = \"…\" for a line that a shell reads"));
+        return None;
+    }
+    let words = value.strings(report, COMMAND_EXAMPLE)?;
+    match words.first() {
+        None => {
+            report.error(value.spot(), "`command` is an empty list").help(COMMAND_EXAMPLE);
+            None
+        }
+        Some((program, first)) if program.trim().is_empty() => {
+            report.error(first.spot(), "the program of `command` is empty").help(COMMAND_EXAMPLE);
+            None
+        }
+        Some(_) => Some(Command::Argv(words.iter().map(|(word, _)| (*word).to_owned()).collect())),
+    }
+}
+
+fn shell(report: &mut Report, value: &Value<'_>) -> Option<Command> {
+    let line = value.string(report, "shell = \"a | b\"")?;
+    if line.trim().is_empty() {
+        report.error(value.spot(), "`shell` is empty").help("shell = \"a | b\"");
+        return None;
+    }
+    Some(Command::Shell(line.to_owned()))
+}
+
+fn timeout(report: &mut Report, value: &Value<'_>) -> Option<Limit> {
+    const EXAMPLE: &str = "timeout = \"30m\"";
+    if value.is_string() && value.string(report, EXAMPLE)? == "none" {
+        return Some(Limit::Endless);
+    }
+    value.positive(report, EXAMPLE, "to have no timeout, timeout = \"none\"").map(Limit::After)
+}
+
+fn alert(report: &mut Report, value: &Value<'_>) -> Option<Vec<(String, Spot)>> {
+    let names = value.strings(report, "alert = [\"ops\"]")?;
+    let (mut seen, mut alert) = (BTreeMap::new(), Vec::new());
+    for (name, value) in names {
+        if let Some(first) = seen.get(name) {
+            let message = format!("channel {} is given twice", quoted(name));
+            report.error(value.spot(), message).help("leave it out").first(Spot::clone(first));
+            continue;
+        }
+        seen.insert(name, value.spot());
+        alert.push((name.to_owned(), value.spot()));
+    }
+    Some(alert)
+}
+
+/// A time zone by its IANA name.
+pub(super) fn zone(report: &mut Report, value: &Value<'_>) -> Option<TimeZone> {
+    let name = value.string(report, "timezone = \"Asia/Seoul\"")?;
+    match TimeZone::get(name) {
+        Ok(zone) if !zone.is_unknown() => Some(zone),
+        _ => {
+            let help = match nearest_zone(name) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => "write an IANA name, such as \"Asia/Seoul\" or \"UTC\"".to_owned(),
+            };
+            report.error(value.spot(), format!("{} is not a time zone", quoted(name))).help(help);
+            None
+        }
+    }
+}
+
+fn path(report: &mut Report, value: &Value<'_>, example: &str, folder: &Path) -> Option<PathBuf> {
+    let text = value.string(report, example)?;
+    if text.is_empty() {
+        report.error(value.spot(), "the path is empty").help(format!("for example: {example}"));
+        return None;
+    }
+    Some(folder.join(text))
+}
+
+fn env(report: &mut Report, value: &Value<'_>) -> BTreeMap<String, String> {
+    const EXAMPLE: &str = "env = { LANG = \"ko_KR.UTF-8\" }";
+    let Some(table) = value.table(report, EXAMPLE) else { return BTreeMap::new() };
+    let mut env = BTreeMap::new();
+    for entry in table.entries() {
+        let text = entry.value.string(report, &format!("{} = \"1\"", entry.key));
+        let name = entry.key;
+        let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        if name.starts_with("JOBD_") {
+            report
+                .error(entry.spot, format!("{} is reserved: jobd itself sets JOBD_*", quoted(name)))
+                .help("give the variable another name");
+        } else if name.is_empty() || !name.bytes().all(word) || name.as_bytes()[0].is_ascii_digit() {
+            report
+                .error(entry.spot, format!("{} can't be the name of a variable", quoted(name)))
+                .help("a name is letters, digits and '_', and begins with no digit");
+        } else if let Some(text) = text {
+            env.insert(name.to_owned(), text.to_owned());
+        }
+    }
+    env
+}
+
+/// A user of this host, and one that jobd may become.
+fn user(report: &mut Report, value: &Value<'_>, uid: Option<u32>) -> Option<String> {
+    let name = value.string(report, "user = \"academy\"")?;
+    match nix::unistd::User::from_name(name) {
+        Ok(Some(user)) => {
+            if let Some(uid) = uid.filter(|&uid| uid != 0 && uid != user.uid.as_raw()) {
+                report
+                    .error(value.spot(), format!("jobd runs as user {uid} and can't start a job as {name:?}"))
+                    .help("run jobd as root, or leave `user` out");
+            }
+            return Some(name.to_owned());
+        }
+        Ok(None) => {
+            let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+            let users = passwd.lines().filter_map(|line| line.split(':').next());
+            let help = match nearest(name, users) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => "write the name of a user of this host".to_owned(),
+            };
+            report.error(value.spot(), format!("there is no user {} on this host", quoted(name))).help(help);
+        }
+        Err(errno) => {
+            let message = format!("user {} can't be looked up: {}", quoted(name), errno.desc());
+            report.warning(value.spot(), message);
+            return Some(name.to_owned());
+        }
+    }
+    None
+}
+
+fn umask(report: &mut Report, value: &Value<'_>) -> Option<u32> {
+    let text = value.string(report, "umask = \"022\"")?;
+    let octal = (1..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    let mask = u32::from_str_radix(text, 8).ok().filter(|&mask| octal && mask <= 0o777);
+    if mask.is_none() {
+        let message = format!("`umask` {} is not an octal number up to 777", quoted(text));
+        report.error(value.spot(), message).help("for example: umask = \"022\"");
+    }
+    mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KEYS, OWN};
+
+    #[test]
+    fn the_keys_of_one_job_come_first() {
+        assert_eq!(&KEYS[..OWN.len()], OWN);
+    }
+}

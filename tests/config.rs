@@ -1,0 +1,462 @@
+//! The configuration as a person meets it: what is taken, what is refused, and what is said about it.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jobctl::config::{Config, Diagnostic, LoadOptions, Rejected, Secret, Severity, load, summary};
+use jobctl::engine::job::Command;
+use jobctl::engine::policy::CatchUp;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+/// A folder with the given files.
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+fn validate(path: &Path) -> Result<Config, Rejected> {
+    load(path, &LoadOptions::validate())
+}
+
+fn load_text(text: &str) -> Result<Config, Rejected> {
+    let folder = folder(&[("jobs.toml", text)]);
+    validate(&folder.path().join("jobs.toml"))
+}
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/config").join(name)
+}
+
+/// `line:column: message (help)` of a diagnostic.
+fn line(diagnostic: &Diagnostic) -> String {
+    let mut text = match &diagnostic.place {
+        Some(place) => format!("{}:{}: ", place.line, place.column),
+        None => String::new(),
+    };
+    text.push_str(&diagnostic.message);
+    if let Some(help) = &diagnostic.help {
+        write!(text, " ({help})").unwrap();
+    }
+    text
+}
+
+fn lines(rejected: &Rejected) -> Vec<String> {
+    rejected.diagnostics.iter().map(line).collect()
+}
+
+/// Asserts that a job with these lines has exactly one mistake, at this line and column, told with these words.
+fn assert_mistake(text: &str, at: &str, words: &[&str]) {
+    let rejected = load_text(text).expect_err(text);
+    let lines = lines(&rejected);
+    assert_eq!(lines.len(), 1, "{text}\n{lines:#?}");
+    assert!(lines[0].starts_with(&format!("{at}: ")), "{at} in {}\n{text}", lines[0]);
+    for word in words {
+        assert!(lines[0].contains(word), "{word:?} in {}\n{text}", lines[0]);
+    }
+}
+
+#[test]
+fn the_jobs_of_the_academy_are_valid() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs.toml");
+    let config = validate(&path).unwrap_or_else(|rejected| panic!("{rejected}"));
+    let names: Vec<_> = config.jobs.keys().map(|name| name.as_str().to_owned()).collect();
+    assert_eq!(names, ["attendance_notification", "backup", "invoice_generation", "statistics_aggregation"]);
+    assert_eq!(config.timezone.iana_name(), Some("Asia/Seoul"));
+    assert_eq!(config.default_alert, ["ops"]);
+    let invoice = &config.jobs["invoice_generation"];
+    assert_eq!(invoice.timeout, Some(Duration::from_mins(30)));
+    assert_eq!(invoice.kill_grace, Duration::from_secs(10));
+    assert_eq!(invoice.alert, ["ops"]);
+    assert_eq!(invoice.cwd, Path::new(env!("CARGO_MANIFEST_DIR")));
+    assert!(config.warnings.iter().all(|warning| warning.severity == Severity::Warning));
+    assert_eq!(summary(Path::new("jobs.toml"), &config), "jobs.toml: 4 jobs, 1 channel: valid");
+}
+
+#[test]
+fn a_job_gets_every_default_and_keeps_what_it_says() {
+    let config = load_text(
+        "[defaults]\ntimeout = \"2h\"\nenv = { A = \"1\", B = \"1\" }\n\
+         [jobs.plain]\nschedule = \"@daily\"\nshell = \"true\"\n\
+         [jobs.own]\nschedule = [\"0 9 * * *\", \"0 18 * * *\"]\ncommand = [\"true\"]\ntimeout = \"none\"\n\
+         kill_grace = \"500ms\"\ncatch_up = \"all\"\ncatch_up_window = \"1h30m\"\ntimezone = \"UTC\"\n\
+         cwd = \"sub\"\nenv = { B = \"2\" }\nenv_file = \"x.env\"\numask = \"077\"\nuser = \"root\"\nalert = []\n",
+    )
+    .unwrap_or_else(|rejected| panic!("{rejected}"));
+    let plain = &config.jobs["plain"];
+    assert_eq!(plain.timeout, Some(Duration::from_hours(2)));
+    assert_eq!(plain.command, Command::Shell("true".to_owned()));
+    assert_eq!((plain.umask, plain.catch_up), (0o022, CatchUp::Latest));
+    assert_eq!(plain.catch_up_window, Duration::from_hours(24));
+    let own = &config.jobs["own"];
+    assert_eq!((own.timeout, own.kill_grace), (None, Duration::from_millis(500)));
+    assert_eq!((own.umask, own.catch_up, own.schedules.len()), (0o077, CatchUp::All, 2));
+    assert_eq!(own.zone.iana_name(), Some("UTC"));
+    assert_eq!((own.env["A"].as_str(), own.env["B"].as_str()), ("1", "2"));
+    assert!(own.cwd.is_absolute() && own.cwd.ends_with("sub"), "{:?}", own.cwd);
+    assert!(own.env_file.as_ref().is_some_and(|path| path.is_absolute()));
+    assert_eq!(own.user.as_deref(), Some("root"));
+}
+
+#[test]
+fn fingerprints_follow_what_they_stand_for() {
+    let text = |schedule: &str, timeout: &str| {
+        format!(
+            "timezone = \"UTC\"\n[jobs.a]\nschedule = \"{schedule}\"\nshell = \"x\"\n\
+             cwd = \"/\"\ntimeout = \"{timeout}\""
+        )
+    };
+    let hashes = |text: &str| {
+        let config = load_text(text).unwrap_or_else(|rejected| panic!("{rejected}"));
+        let job = &config.jobs["a"];
+        (job.config_hash.clone(), job.schedule_hash.clone(), config.hash)
+    };
+    let (job, schedule, all) = hashes(&text("0 9 * * *", "1h"));
+    assert_eq!((job.clone(), schedule.clone(), all.clone()), hashes(&text("0 9 * * *", "60m")));
+    let later = hashes(&text("0 9 * * *", "2h"));
+    assert!(later.0 != job && later.1 == schedule && later.2 != all);
+    let moved = hashes(&text("0 10 * * *", "1h"));
+    assert!(moved.0 != job && moved.1 != schedule && moved.2 != all);
+    assert!(job.len() == 16 && job.bytes().all(|b| b.is_ascii_hexdigit()));
+}
+
+/// Lines of a job that is right but for the last of them.
+const JOB: &str = "[jobs.a]\nschedule = \"@daily\"\nshell = \"x\"\n";
+
+#[test]
+fn each_mistake_in_a_job_is_told_with_its_place() {
+    for (last, column, words) in [
+        ("timeout = \"0s\"", 11, ["zero", "\"none\""]),
+        ("timeout = 30", 11, ["expected a string, found an integer", "\"30m\""]),
+        ("timeout = \"30\"", 11, ["no unit", "\"30s\" or \"30m\""]),
+        ("timeout = \"400d\"", 11, ["longer than 365d", "365d"]),
+        ("timeout = \"1m1h\"", 11, ["out of order", "1h30m"]),
+        ("catch_up_window = \"0s\"", 19, ["zero", "catch_up = \"skip\""]),
+        ("kill_grace = \"soon\"", 14, ["\"soon\" is no duration", "d, h, m, s, ms"]),
+        ("overlap = \"queue\"", 11, ["\"queue\" is not supported yet", "\"skip\""]),
+        ("catch_up = \"newest\"", 12, ["can't be \"newest\"", "\"skip\" or \"latest\" or \"all\""]),
+        ("catch_up = \"lastest\"", 12, ["\"lastest\"", "did you mean \"latest\"?"]),
+        ("alert = \"ops\"", 9, ["expected a list, found a string", "alert = [\"ops\"]"]),
+        ("alert = [\"ops\"]", 10, ["no channel \"ops\"", "[channels.ops]"]),
+        ("timezone = \"Asia/Soeul\"", 12, ["\"Asia/Soeul\" is not a time zone", "Asia/Seoul"]),
+        ("tiemout = \"1h\"", 1, ["\"tiemout\" is not a key of a job", "did you mean `timeout`?"]),
+        ("frequency = 3", 1, ["\"frequency\" is not a key", "description, schedule, command"]),
+        ("retry = { attempts = 3 }", 1, ["\"retry\" is not supported yet", "leave it out"]),
+        ("env = { JOBD_RUN_ID = \"1\" }", 9, ["\"JOBD_RUN_ID\" is reserved", "another name"]),
+        ("env = { PORT = 80 }", 16, ["`PORT`: expected a string, found an integer", "PORT = \"1\""]),
+        ("env = { \"A=B\" = \"1\" }", 9, ["\"A=B\" can't be the name of a variable", "digits"]),
+        ("env = { A = \"\\u0000\" }", 13, ["NUL", "`A`"]),
+        ("umask = \"888\"", 9, ["\"888\" is not an octal number", "\"022\""]),
+        ("user = \"rooot\"", 8, ["no user \"rooot\" on this host", "did you mean \"root\"?"]),
+        ("cwd = \"\"", 7, ["path is empty", "cwd = "]),
+        ("description = [1]", 15, ["expected a string, found a list", "description"]),
+        ("command = [\"x\"]", 1, ["both `command` and `shell`", "keep the one"]),
+        ("timeout = \"1h\"\ntimeout = \"2h\"", 1, ["\"timeout\" is given twice", "keep one"]),
+        ("timeout = 1h", 11, ["without quotes", "\"…\""]),
+        ("cwd = \"/tmp", 7, ["not closed", "end it with \""]),
+        ("cwd = x", 7, ["without quotes", "\"…\""]),
+        ("a line", 1, ["has no value", "key = value"]),
+    ] {
+        let number = 4 + last.matches('\n').count();
+        assert_mistake(&format!("{JOB}{last}\n"), &format!("{number}:{column}"), &words);
+    }
+}
+
+#[test]
+fn each_mistake_in_what_a_job_must_have_is_told() {
+    for (text, at, words) in [
+        ("[jobs.a]\nshell = \"x\"\n", "1:7", ["no schedule", "schedule = \"0 9 * * *\""]),
+        ("[jobs.a]\nschedule = \"@daily\"\n", "1:7", ["no command", "command = ["]),
+        ("[jobs.a]\nschedule = \"@daily\"\ncommand = []\n", "3:11", ["empty list", "command = ["]),
+        ("[jobs.a]\nschedule = \"@daily\"\ncommand = [\"\"]\n", "3:12", ["program", "is empty"]),
+        ("[jobs.a]\nschedule = \"@daily\"\ncommand = \"x y\"\n", "3:11", ["found a string", "shell"]),
+        ("[jobs.a]\nschedule = \"@daily\"\ncommand = [\"x\", 1]\n", "3:17", ["a string", "found an integer"]),
+        ("[jobs.a]\nschedule = \"@daily\"\nshell = \" \"\n", "3:9", ["`shell` is empty", "a | b"]),
+        ("[jobs.a]\nschedule = []\nshell = \"x\"\n", "2:12", ["empty list", "0 9 * * *"]),
+        ("[jobs.a]\nschedule = 9\nshell = \"x\"\n", "2:12", ["found an integer", "0 9 * * *"]),
+        ("[jobs.a]\nschedule = [\"@daily\", \"@daily\"]\nshell = \"x\"\n", "2:23", ["given twice", "@daily"]),
+        ("[jobs.a]\nschedule = \"0 25 * * *\"\nshell = \"x\"\n", "2:15", ["25", "0 to 23"]),
+        ("[jobs.a]\nschedule = \"0 9 31 2 *\"\nshell = \"x\"\n", "2:17", ["never fires", "31"]),
+        ("[jobs.a]\nschedule = \"0\\t25 * * *\"\nshell = \"x\"\n", "2:12", ["25", "0 to 23"]),
+        ("[jobs.\"My Job\"]\nschedule = \"@daily\"\nshell = \"x\"\n", "1:7", ["\"My Job\"", "[jobs.my_job]"]),
+        ("[jobs]\na = 1\n", "2:5", ["`a`: expected a table, found an integer", "[jobs.backup]"]),
+        ("[[jobs]]\n", "1:1", ["expected a table, found a list", "[jobs.backup]"]),
+        ("jobs = 1\n", "1:8", ["expected a table", "found an integer"]),
+        ("[defaults]\nschedule = \"@daily\"\n", "2:1", ["`schedule` can't be a default", "each job"]),
+        ("[job.a]\n", "1:2", ["\"job\" is not a key", "did you mean `jobs`?"]),
+        ("[history]\nurl = \"x\"\n", "1:2", ["\"history\" is not supported yet", "leave it out"]),
+        ("language = \"kr\"\n", "1:12", ["can't be \"kr\"", "\"ko\""]),
+        ("[channels.ops]\nurl = \"http://x\"\n", "1:11", ["no `type`", "slack"]),
+        ("[channels.ops]\ntype = \"slack\"\n", "1:11", ["no `url`", "env"]),
+        ("[channels.ops]\ntype = \"email\"\nurl = \"http://x\"\n", "2:8", ["not supported yet", "slack"]),
+        ("[channels.ops]\ntype = \"slack\"\nurl = {}\n", "3:7", ["one place", "file"]),
+        ("[channels.ops]\ntype = \"slack\"\nurl = \"x\"\n", "3:7", ["no URL", "https://"]),
+        ("include = [\"gone.toml\"]\n", "1:12", ["gone.toml cannot be read", "No such file"]),
+        ("include = [\"*/x.toml\"]\n", "1:12", ["only the last part", "conf.d/*.toml"]),
+        ("\"\" = 1\n", "1:1", ["\"\" is not a key", "timezone"]),
+    ] {
+        assert_mistake(text, at, &words);
+    }
+}
+
+#[test]
+fn all_mistakes_come_at_once_in_the_order_of_the_text() {
+    let path = data("ten-mistakes.toml");
+    let rejected = validate(&path).expect_err("ten mistakes");
+    let found = lines(&rejected);
+    let places: Vec<_> = found.iter().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(
+        places,
+        ["1:12", "2:1", "6:8", "10:15", "11:11", "14:16", "16:1", "19:11", "21:10", "26:1"],
+        "{found:#?}"
+    );
+    let report = rejected.to_string();
+    assert!(report.ends_with("ten-mistakes.toml: 10 mistakes"), "{report}");
+    assert!(report.contains("ten-mistakes.toml:10:15"), "{report}");
+}
+
+#[test]
+fn a_report_shows_the_line_and_underlines_what_is_wrong() {
+    let rejected =
+        load_text("[jobs.a]\n\tshell = \"가나다\" # 라\n\tschedule = '가 25 * * *'\n\tuser = \"rooot\"\n");
+    let report = rejected.expect_err("two mistakes").to_string();
+    let caret = report.lines().find(|line| line.contains("^^^^^^^")).unwrap();
+    let source = report.lines().find(|line| line.contains("rooot") && line.starts_with('4')).unwrap();
+    assert_eq!(caret.find('^'), source.find("\"rooot\""), "{report}");
+    assert!(!report.contains('\u{1b}') && report.contains("jobs.toml:4:9"), "{report}");
+}
+
+#[test]
+fn colour_is_an_option() {
+    let rejected = load_text("x = 1\n").expect_err("unknown key");
+    assert!(rejected.render(true).contains('\u{1b}'));
+    assert!(!rejected.render(false).contains('\u{1b}'));
+    assert!(rejected.render(false).ends_with("1 mistake"));
+}
+
+#[test]
+fn broken_syntax_hides_no_other_mistake() {
+    let text = "[jobs.a]\nschedule = \"@daily\"\ncommand = [\"x\", \"y\"\ntimeout = zz\n[jobs.b\nuser = 1\n\
+                cwd = 'x\n[jobs.c]\nshell = \"x\"\nenv = {\n  A = \"1\",\n}\ntiemout = \"1h\"\n";
+    let rejected = load_text(text).expect_err("mistakes");
+    let places: Vec<_> =
+        lines(&rejected).iter().map(|line| line.split(": ").next().unwrap().to_owned()).collect();
+    assert_eq!(places, ["3:11", "4:11", "5:1", "7:7", "8:7", "13:1"], "{rejected}");
+}
+
+#[test]
+fn two_places_are_named_when_two_contradict() {
+    let job = "[jobs.a]\nschedule = \"@daily\"\nshell = \"x\"\n";
+    let files =
+        [("jobs.toml", "include = [\"conf.d/*.toml\"]\n"), ("conf.d/1.toml", job), ("conf.d/2.toml", job)];
+    let folder = folder(&files);
+    let rejected = validate(&folder.path().join("jobs.toml")).expect_err("duplicate");
+    let [mistake] = rejected.diagnostics.as_slice() else { panic!("{rejected}") };
+    assert!(mistake.file.ends_with("conf.d/2.toml"), "{rejected}");
+    assert!(
+        mistake.first.as_ref().is_some_and(|first| first.file.ends_with("conf.d/1.toml") && first.line == 1)
+    );
+    assert!(mistake.message.contains("\"a\" is registered twice"));
+
+    let rejected = load_text("[jobs.a]\nschedule = \"@daily\"\nshell = \"x\"\n[channels]\n[jobs.a]\n")
+        .expect_err("twice");
+    let [mistake] = rejected.diagnostics.as_slice() else { panic!("{rejected}") };
+    let first = mistake.first.as_ref().expect("the first place");
+    assert_eq!((mistake.place.as_ref().map(|place| place.line), first.line), (Some(5), 1), "{rejected}");
+}
+
+#[test]
+fn included_files_hold_jobs_and_channels_and_nothing_for_all() {
+    let job = "[channels.ops]\ntype = \"slack\"\nurl = \"http://127.0.0.1:1/\"\n\
+               [jobs.a]\nschedule = \"@daily\"\nshell = \"x\"\nalert = [\"ops\"]\n";
+    let good = folder(&[
+        ("jobs.toml", "include = [\"d/*.toml\", \"none/*.toml\"]\n"),
+        ("d/a.toml", job),
+        ("d/a.toml~", "x"),
+    ]);
+    let config = validate(&good.path().join("jobs.toml")).unwrap_or_else(|rejected| panic!("{rejected}"));
+    assert_eq!(config.jobs["a"].cwd, good.path().join("d"));
+    assert_eq!(config.channels.len(), 1);
+
+    let bad =
+        folder(&[("jobs.toml", "include = [\"a.toml\"]\n"), ("a.toml", "language = \"ko\"\n[defaults]\n")]);
+    let found = lines(&validate(&bad.path().join("jobs.toml")).expect_err("not for all"));
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].contains("`language` can't stand in an included file"), "{found:#?}");
+}
+
+#[test]
+fn an_include_cycle_shows_its_chain() {
+    let folder =
+        folder(&[("jobs.toml", "include = [\"a.toml\"]\n"), ("a.toml", "include = [\"jobs.toml\"]\n")]);
+    let found = lines(&validate(&folder.path().join("jobs.toml")).expect_err("cycle"));
+    assert_eq!(found.len(), 1);
+    let chain: Vec<_> = found[0].split(" -> ").collect();
+    assert!(chain.len() == 3 && chain[1].ends_with("a.toml") && found[0].starts_with("1:12"), "{found:#?}");
+}
+
+#[test]
+fn what_is_no_configuration_is_refused_in_one_line() {
+    let folder = folder(&[]);
+    let path = |name: &str| folder.path().join(name);
+    std::fs::File::create(path("large")).unwrap().set_len(100_000_000).unwrap();
+    nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::fs::write(path("binary"), b"timezone = \"UTC\"\nx = \"\xff\xfe\"\n").unwrap();
+    for (path, words) in [
+        (path("large"), "is 100 MB; a configuration is at most 1 MiB"),
+        (path("pipe"), "is a pipe, not a regular file"),
+        (folder.path().to_owned(), "is a folder, not a regular file"),
+        (PathBuf::from("/dev/zero"), "is a device, not a regular file"),
+        (path("binary"), "byte 22 is not UTF-8"),
+        (path("gone"), "No such file"),
+    ] {
+        let rejected = validate(&path).expect_err(words);
+        assert_eq!(rejected.diagnostics.len(), 1, "{rejected}");
+        assert!(rejected.to_string().contains(words), "{rejected}");
+    }
+    let rejected = validate(&path("binary")).expect_err("binary");
+    assert!(rejected.to_string().contains("binary:2:6"), "{rejected}");
+}
+
+#[test]
+fn hostile_texts_end_in_an_answer() {
+    let deep = format!("a = {}{}\n", "[".repeat(200_000), "]".repeat(200_000));
+    let dotted = format!("{}b = 1\n", "a.".repeat(100_000));
+    let lines = "= 1\n".repeat(40_000);
+    let long = format!("{} = 1\n", "가".repeat(200_000));
+    for text in [deep, dotted, lines, long, "[".repeat(500_000), "\"".repeat(500_001), "\0".repeat(1000)] {
+        let report = load_text(&text).expect_err("hostile").to_string();
+        assert!(report.len() < 2_000_000, "{} bytes", report.len());
+    }
+    let escape = load_text("\"\\u001b[31m\u{202e}\" = 1 # \u{1b}[31m\n").expect_err("escapes").to_string();
+    assert!(!escape.contains('\u{1b}') && !escape.contains('\u{202e}'), "{escape:?}");
+}
+
+#[test]
+fn many_jobs_are_no_mistake() {
+    let text: String = (0..20_000).fold(String::from("[jobs]\n"), |mut text, n| {
+        writeln!(text, "j{n}={{schedule=\"@daily\",shell=\":\"}}").unwrap();
+        text
+    });
+    assert_eq!(load_text(&text).unwrap_or_else(|rejected| panic!("{rejected}")).jobs.len(), 20_000);
+}
+
+#[test]
+fn root_takes_no_file_that_others_could_write() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let folder = folder(&[("jobs.toml", "")]);
+    let path = folder.path().join("jobs.toml");
+    let owner = std::fs::metadata(&path).unwrap().uid();
+    let load_as_root = || load(&path, &LoadOptions::daemon(0));
+    let chmod = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    if owner != 0 {
+        let report = load_as_root().expect_err("not root's").to_string();
+        assert!(
+            report.contains(&format!("belongs to user {owner}")) && report.contains("chown root"),
+            "{report}"
+        );
+        return;
+    }
+    assert!(load_as_root().is_ok());
+    chmod(&path, 0o646);
+    let report = load_as_root().expect_err("world-writable").to_string();
+    assert!(report.contains("mode 0646") && report.contains("chmod go-w"), "{report}");
+    assert!(validate(&path).is_ok());
+    chmod(&path, 0o600);
+    chmod(folder.path(), 0o1777);
+    let report = load_as_root().expect_err("folder").to_string();
+    assert!(report.contains("mode 1777") && report.contains("chmod go-w"), "{report}");
+}
+
+#[test]
+fn a_daemon_that_is_not_root_starts_jobs_as_itself_only() {
+    let folder = folder(&[("jobs.toml", &format!("{JOB}user = \"root\"\n"))]);
+    let path = folder.path().join("jobs.toml");
+    let found = lines(&load(&path, &LoadOptions::daemon(65_000)).expect_err("another user"));
+    assert!(
+        found[0].starts_with("4:8: jobd runs as user 65000 and can't start a job as \"root\""),
+        "{found:#?}"
+    );
+    assert!(validate(&path).is_ok());
+}
+
+#[test]
+fn secrets_are_read_late_and_shown_never() {
+    const CANARY: &str = "T0CANARY";
+    let url = format!("https://hooks.slack.example/services/{CANARY}");
+    let channel = |url: &str| format!("[channels.ops]\ntype = \"slack\"\nurl = {url}\n");
+    let folder = folder(&[("hook", &format!("{url}\n")), ("jobs.toml", &channel("{ file = \"hook\" }"))]);
+    let config = validate(&folder.path().join("jobs.toml")).unwrap_or_else(|rejected| panic!("{rejected}"));
+    let jobctl::config::Channel::Slack { url: secret } = &config.channels["ops"];
+    assert_eq!(secret.read().ok().map(|text| text.expose().to_owned()), Some(url.clone()));
+    assert!(!format!("{config:?}").contains(CANARY));
+
+    let config =
+        load_text(&channel("{ env = \"JOBD_TEST_NO_SUCH_VARIABLE\" }")).unwrap_or_else(|r| panic!("{r}"));
+    assert_eq!(config.warnings.len(), 1);
+    assert!(config.warnings[0].message.contains("JOBD_TEST_NO_SUCH_VARIABLE is not set"));
+    assert!(Secret::Env("JOBD_TEST_NO_SUCH_VARIABLE".to_owned()).read().is_err());
+
+    let config = load_text(&channel(&format!("{url:?}"))).unwrap_or_else(|rejected| panic!("{rejected}"));
+    assert!(!format!("{config:?}").contains(CANARY));
+    for bad in [
+        channel(&format!("\"htps://{CANARY}\"")),
+        channel(&format!("\"{url}")),
+        channel(&format!("\"{url}\" x")),
+        channel(&url),
+        channel(&format!("[\"{url}\"]")),
+        channel(&format!("\"{url}\"\n[jobs.x\n")),
+        format!("[channels.ops]\ntype = \"slack\"\nulr = \"{url}\"\n"),
+        format!("[channels.ops\ntype = \"slack\"\nhook = \"{url}\" \"\n"),
+        format!("[channels]\nops = {{ type = \"slack\", url = \"{url}\", x = 1 }}\n"),
+        format!("[channels]\nops = {{ type = \"slack\", url = \"{url}\" \n"),
+        format!("[channels]\nops = \"{url}\"\n"),
+        format!("[channels.ops]\nurl = {{ text = \"{url}\" }}\ntype = \"slack\"\n"),
+        format!("channels = [\"{url}\"]\n"),
+        format!("channels.ops.url.value = \"{url}\"\nchannels.ops.type = 1\n"),
+    ] {
+        let rejected = load_text(&bad).expect_err(&bad);
+        assert!(!rejected.render(true).contains(CANARY), "{rejected}");
+        assert!(!format!("{rejected:?}").contains(CANARY), "{rejected:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.toml");
+        std::fs::write(&path, &bytes).unwrap();
+        if let Err(rejected) = validate(&path) {
+            prop_assert!(rejected.render(true).contains(" mistake"));
+        }
+    }
+
+    #[test]
+    fn no_near_miss_makes_it_panic(
+        cut in 0_usize..600,
+        length in 0_usize..40,
+        insert in "[\\[\\]{}=\"'#,.\\n가a0-9 \\\\\\t]{0,6}",
+    ) {
+        let mut text = std::fs::read_to_string(data("ten-mistakes.toml")).unwrap();
+        let start = text.floor_char_boundary(cut.min(text.len()));
+        let end = text.floor_char_boundary((start + length).min(text.len())).max(start);
+        text.replace_range(start..end, &insert);
+        if let Err(rejected) = load_text(&text) {
+            prop_assert!(!rejected.to_string().is_empty());
+            for place in rejected.diagnostics.iter().filter_map(|diagnostic| diagnostic.place.as_ref()) {
+                let line = text.split('\n').nth(place.line - 1);
+                prop_assert!(line.is_some_and(|line| place.column <= line.chars().count() + 1));
+            }
+        }
+    }
+}
