@@ -8,3 +8,4 @@ pub mod output;
 pub mod process;
 pub mod run;
 pub mod shim;
+pub mod store;
