@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod engine;
+pub mod forward;
 pub mod os;
 pub mod output;
 pub mod process;
