@@ -1,5 +1,7 @@
 //! A supervisor that replaces crontab: `jobd` owns the schedule, `jobctl` steers it, and every run is accounted for.
 
+pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;

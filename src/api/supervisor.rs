@@ -1,0 +1,78 @@
+//! What the server knows of the daemon, and what it may ask of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use tokio::sync::oneshot;
+
+use super::types::State;
+use crate::engine::job::{JobName, JobSpec};
+use crate::engine::run::RunId;
+use crate::engine::time::Timestamp;
+
+/// What the daemon knows of itself. It publishes a new value whenever one of these changes.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// How far it has come.
+    pub state: State,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// The configuration it works by.
+    pub config: PathBuf,
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// The host's identity.
+    pub host: String,
+    /// The zone of schedules that name none.
+    pub timezone: TimeZone,
+    /// The jobs.
+    pub specs: Arc<BTreeMap<JobName, JobSpec>>,
+    /// Why the store could not be written or read last time; none while it works.
+    pub store_error: Option<String>,
+    /// What a person should look at, one sentence each.
+    pub problems: Vec<String>,
+}
+
+/// A request that changes something. The reply comes when the change is durable.
+#[derive(Debug)]
+pub enum Command {
+    /// Start a run.
+    Run {
+        /// Of this job.
+        job: JobName,
+        /// For this instant.
+        at: Option<Timestamp>,
+        /// Who asked: `uid 1000 (mina)`.
+        by: String,
+        /// The new run, whose row says RUNNING or QUEUED; or why there is none.
+        reply: oneshot::Sender<Result<RunId, Refusal>>,
+    },
+    /// End a run: SIGTERM, the job's kill grace, SIGKILL.
+    Stop {
+        /// This one.
+        run: RunId,
+        /// Who asked.
+        by: String,
+        /// The run, which is being ended; or why it can't be.
+        reply: oneshot::Sender<Result<RunId, Refusal>>,
+    },
+}
+
+/// Why the daemon does not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such job.
+    #[error("there is no job '{0}'")]
+    NoSuchJob(JobName),
+    /// There is no such run.
+    #[error("there is no run {0}")]
+    NoSuchRun(RunId),
+    /// It can't be done as things are; the text says what is in the way and what to do.
+    #[error("{0}")]
+    NotNow(String),
+    /// jobd starts or stops, or its store does not answer; the same request may work in a moment.
+    #[error("{0}")]
+    Unavailable(String),
+}

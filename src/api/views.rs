@@ -1,0 +1,89 @@
+//! Answers made from specs and rows: the same ones, whether jobd gives them or `jobctl` reads for itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::types::{Incident, JobView, NextFire};
+use crate::engine::job::{JobName, JobSpec};
+use crate::engine::record::RunRecord;
+use crate::engine::time::Timestamp;
+
+/// How alike two names must be for one to be offered in place of the other, from 0 to 1.
+const LIKENESS_MIN: f64 = 0.7;
+
+/// The first fire of a job after an instant.
+#[must_use]
+pub fn next_fire(spec: &JobSpec, after: Timestamp) -> Option<Timestamp> {
+    spec.schedules.iter().filter_map(|schedule| schedule.next(&spec.zone, after)).min()
+}
+
+/// The first fire of all jobs after an instant; of several at one instant, the first by name.
+#[must_use]
+pub fn next_of_all(specs: &BTreeMap<JobName, JobSpec>, after: Timestamp) -> Option<NextFire> {
+    let fires = specs.values().filter_map(|spec| {
+        let at = next_fire(spec, after)?;
+        Some(NextFire { job: spec.name.clone(), at })
+    });
+    fires.min_by_key(|fire| fire.at)
+}
+
+/// A job as the API shows it.
+#[must_use]
+pub fn job_view(
+    spec: &JobSpec,
+    now: Timestamp,
+    last_run: Option<RunRecord>,
+    incidents: &[Incident],
+) -> JobView {
+    JobView {
+        name: spec.name.clone(),
+        description: spec.description.clone(),
+        schedules: spec.schedules.iter().map(|schedule| schedule.as_str().to_owned()).collect(),
+        timezone: spec.zone.iana_name().unwrap_or("UTC").to_owned(),
+        command: spec.command.clone(),
+        timeout_ms: spec.timeout.map(milliseconds),
+        kill_grace_ms: milliseconds(spec.kill_grace),
+        overlap: spec.overlap,
+        catch_up: spec.catch_up,
+        catch_up_window_ms: milliseconds(spec.catch_up_window),
+        alert: spec.alert.clone(),
+        cwd: spec.cwd.clone(),
+        user: spec.user.clone(),
+        umask: format!("{:04o}", spec.umask),
+        env: spec.env.keys().cloned().collect(),
+        env_file: spec.env_file.clone(),
+        next_fire: next_fire(spec, now),
+        last_run,
+        incident_since: incidents.iter().find(|incident| incident.job == spec.name).map(|i| i.since),
+    }
+}
+
+/// What helps a person whose name for a job is no job's: the nearest one, or where the names are.
+#[must_use]
+pub fn suggestion<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let likeness = |name: &&str| strsim::jaro_winkler(wrong, name);
+    let nearest = names.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    match nearest.filter(|name| likeness(name) >= LIKENESS_MIN) {
+        Some(name) => format!("did you mean '{name}'?"),
+        None => "'jobctl list' shows every job".to_owned(),
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_offered_and_a_far_one_is_not() {
+        let names = ["attendance_notification", "backup", "invoice_generation"];
+        let suggest = |wrong| suggestion(wrong, names.into_iter());
+        assert_eq!(suggest("bakcup"), "did you mean 'backup'?");
+        assert_eq!(suggest("invoice"), "did you mean 'invoice_generation'?");
+        assert_eq!(suggest("zzz"), "'jobctl list' shows every job");
+        assert_eq!(suggestion("x", std::iter::empty()), "'jobctl list' shows every job");
+    }
+}

@@ -1,0 +1,194 @@
+//! `jobctl show`: all that is known of a job or a run.
+
+use jiff::tz::TimeZone;
+
+use super::Session;
+use super::args::{ShowArgs, Target};
+use super::error::CliError;
+use super::history::ending;
+use super::source::Source;
+use super::table;
+use super::terminal::Terminal;
+use super::text;
+use crate::api::types::{JobView, RunDetail};
+use crate::engine::job::Command;
+use crate::engine::policy::{CatchUp, Overlap};
+
+pub(crate) async fn show(session: &mut Session<'_>, args: ShowArgs) -> Result<u8, CliError> {
+    let source = Source::open(session).await?;
+    match args.target {
+        Target::Run(run) => {
+            let detail = source.run(run).await?;
+            if session.json {
+                session.terminal.print_json(&detail)?;
+            } else {
+                let text = run_block(&session.terminal, &detail);
+                session.terminal.print(&text)?;
+            }
+        }
+        Target::Job(name) => {
+            let job = source.job(&name).await?;
+            if session.json {
+                session.terminal.print_json(&job)?;
+            } else {
+                session.terminal.print(&job_block(&job))?;
+            }
+        }
+    }
+    Ok(super::exit::DONE)
+}
+
+/// A job's times stand in its own zone, which the block names.
+fn job_block(job: &JobView) -> String {
+    let zone = TimeZone::get(&job.timezone).unwrap_or(TimeZone::UTC);
+    let none = || "none".to_owned();
+    let mut facts = vec![
+        ("description", job.description.as_deref().map_or_else(none, |text| text::inert(text).into_owned())),
+        ("schedule", job.schedules.join(" | ")),
+        ("timezone", job.timezone.clone()),
+        ("next", job.next_fire.map_or_else(none, |at| text::local(at, &zone))),
+    ];
+    facts.push(match &job.command {
+        Command::Argv(words) => {
+            ("command", words.iter().map(|word| text::shell_word(word)).collect::<Vec<_>>().join(" "))
+        }
+        Command::Shell(line) => ("shell", text::inert(line).into_owned()),
+    });
+    facts.extend([
+        ("cwd", text::inert(&job.cwd.to_string_lossy()).into_owned()),
+        ("user", job.user.clone().unwrap_or_else(|| "jobd's own".to_owned())),
+        ("umask", job.umask.clone()),
+        ("env", if job.env.is_empty() { none() } else { job.env.join(" ") }),
+        (
+            "env_file",
+            job.env_file.as_ref().map_or_else(none, |path| text::inert(&path.to_string_lossy()).into()),
+        ),
+        ("timeout", job.timeout_ms.map_or_else(none, text::limit)),
+        ("kill_grace", text::limit(job.kill_grace_ms)),
+        ("overlap", overlap(job.overlap).to_owned()),
+        ("catch_up", catch_up(job.catch_up).to_owned()),
+        ("catch_up_window", text::limit(job.catch_up_window_ms)),
+        ("alert", if job.alert.is_empty() { none() } else { job.alert.join(" ") }),
+    ]);
+    if let Some(run) = &job.last_run {
+        let took = run.duration_ms.map(|ms| format!(", {}", text::took(ms))).unwrap_or_default();
+        let line = format!("{} {} at {}{took}", run.run_id, run.status, text::local(run.started_at, &zone));
+        facts.push(("last run", line));
+    }
+    if let Some(since) = job.incident_since {
+        facts.push(("in trouble", format!("since {}", text::local(since, &zone))));
+    }
+    table::facts(job.name.as_str(), &facts)
+}
+
+const fn overlap(policy: Overlap) -> &'static str {
+    match policy {
+        Overlap::Skip => "skip",
+    }
+}
+
+const fn catch_up(policy: CatchUp) -> &'static str {
+    match policy {
+        CatchUp::Skip => "skip",
+        CatchUp::Latest => "latest",
+        CatchUp::All => "all",
+    }
+}
+
+fn run_block(terminal: &Terminal, detail: &RunDetail) -> String {
+    let run = &detail.run;
+    let local = |at| text::local(at, &terminal.zone);
+    let inert = |text: &String| text::inert(text).into_owned();
+    let facts = [
+        ("status", Some(run.status.to_string())),
+        ("reason", run.reason.as_ref().map(inert)),
+        ("trigger", Some(run.triggered_by.to_string())),
+        ("attempt", Some(run.attempt.to_string())),
+        ("scheduled", run.scheduled_at.map(local)),
+        ("until", run.scheduled_until.map(local)),
+        ("fires", (run.fires > 1).then(|| run.fires.to_string())),
+        ("started", Some(local(run.started_at))),
+        ("completed", run.completed_at.map(local)),
+        ("took", run.duration_ms.map(text::took)),
+        ("exit", ending(run)),
+        ("pid", run.pid.map(|pid| pid.to_string())),
+        ("cpu", run.cpu_ms.map(text::took)),
+        ("peak memory", run.max_rss_kib.map(|kib| text::size(kib.saturating_mul(1024)))),
+        ("output", run.output_bytes.map(text::size)),
+        ("folder", detail.folder.as_ref().map(|path| text::inert(&path.to_string_lossy()).into_owned())),
+        ("message", run.message.as_ref().map(inert)),
+    ];
+    let known: Vec<_> = facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let mut block = table::facts(&format!("run {} of {}", run.run_id, run.task_name), &known);
+    if let Some(error) = &run.error_message {
+        block.push_str("  error\n");
+        for line in error.lines() {
+            block.push_str(format!("    {}", text::inert_bytes(line.as_bytes())).trim_end());
+            block.push('\n');
+        }
+    }
+    block
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::terminal::testing::pipe;
+    use super::super::testing::{job, record};
+    use super::*;
+    use crate::engine::run::Status;
+
+    #[test]
+    fn a_job_shows_every_default() {
+        let mut job = job("backup");
+        job.last_run = Some(record(7, "backup", Status::Failed));
+        job.incident_since = Some("2026-11-01T01:31:12Z".parse().unwrap());
+        let expected = "\
+backup
+  description      none
+  schedule         0 10 1 * *
+  timezone         Asia/Seoul
+  next             2026-12-01 10:00:00
+  command          python3 'back up.py'
+  cwd              /srv/academy
+  user             jobd's own
+  umask            0022
+  env              API_KEY LANG
+  env_file         none
+  timeout          30m
+  kill_grace       10s
+  overlap          skip
+  catch_up         latest
+  catch_up_window  1d
+  alert            ops
+  last run         7 FAILED at 2026-11-01 10:00:00, 31m 12s
+  in trouble       since 2026-11-01 10:31:12
+";
+        assert_eq!(job_block(&job), expected);
+    }
+
+    #[test]
+    fn a_run_shows_what_is_known_and_nothing_else() {
+        let terminal = pipe("2026-11-01T12:00:00Z");
+        let mut run = record(7, "backup", Status::Failed);
+        (run.exit_code, run.max_rss_kib) = (Some(3), Some(1536));
+        run.error_message = Some("disk full\n\x1b[2J".to_owned());
+        let detail = RunDetail { run, folder: Some("/var/lib/jobd/runs/2026-11-01/7".into()) };
+        let expected = "\
+run 7 of backup
+  status       FAILED
+  trigger      schedule
+  attempt      1
+  scheduled    2026-11-01 10:00:00
+  started      2026-11-01 10:00:00
+  completed    2026-11-01 10:31:12
+  took         31m 12s
+  exit         3
+  peak memory  1.5 MiB
+  folder       /var/lib/jobd/runs/2026-11-01/7
+  error
+    disk full
+    \\u{1b}[2J
+";
+        assert_eq!(run_block(&terminal, &detail), expected);
+    }
+}
