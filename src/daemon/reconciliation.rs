@@ -1,0 +1,46 @@
+//! After a start: what became of the runs that a former jobd left behind.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::clock;
+use crate::engine::ledger::OpenClaim;
+use crate::engine::recovery::Evidence;
+use crate::engine::run::{Claim, RunId};
+use crate::process::{self, Evidence as Found};
+use crate::run::{RunError, RunFolder};
+
+/// Looks at the folder of every claim that is not settled and not waiting for its turn.
+///
+/// # Errors
+/// When a folder cannot be read, or a newer jobd wrote it: then it is not known whether the run is alive, and to go on
+/// might start it twice.
+pub(super) async fn gather(
+    state_dir: &Path,
+    open: &[OpenClaim],
+    boot_id: &str,
+) -> Result<BTreeMap<RunId, Evidence>, RunError> {
+    let mut evidence = BTreeMap::new();
+    for OpenClaim { claim, .. } in open.iter().filter(|open| !open.queued) {
+        evidence.insert(claim.run, look(state_dir, claim, boot_id).await?);
+    }
+    Ok(evidence)
+}
+
+async fn look(state_dir: &Path, claim: &Claim, boot_id: &str) -> Result<Evidence, RunError> {
+    let folder = RunFolder::new(state_dir, claim.claimed_at, claim.run);
+    Ok(match process::inspect(&folder, boot_id)? {
+        Found::Held { .. } => Evidence::Held,
+        Found::Ended(report) => Evidence::Ended(report),
+        Found::NeverStarted => Evidence::NeverStarted,
+        // Watching a run that is lost ends what is left of it, and returns at once.
+        Found::Lost { .. } => {
+            Evidence::Ended(Box::new(process::watch(&folder, None, || clock::now().wall).await?))
+        }
+    })
+}
+
+/// Whether a shim holds the run.
+pub(super) fn is_held(evidence: &BTreeMap<RunId, Evidence>, open: &OpenClaim) -> bool {
+    evidence.get(&open.claim.run) == Some(&Evidence::Held)
+}
