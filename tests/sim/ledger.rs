@@ -32,6 +32,8 @@ pub struct SimLedger {
     pub last_run: u64,
     pub last_seen: Option<Timestamp>,
     pub boot_id: Option<String>,
+    /// How many boots were decided about: one in which jobd died before anything was durable is none.
+    pub boots: u64,
 }
 
 impl SimLedger {
@@ -101,7 +103,9 @@ impl SimLedger {
                     known.cursor = known.cursor.max(*cursor);
                 }
             }
-            Change::Booted { boot_id } => self.boot_id = Some(boot_id.clone()),
+            Change::Booted { boot_id } => {
+                self.boots += u64::from(self.boot_id.replace(boot_id.clone()).as_ref() != Some(boot_id));
+            }
             Change::Claim { claim, queued } => self.claim(claim, *queued, at),
             Change::Start { run, at } => self.start(*run, *at),
             Change::Account(accounted) => self.account(accounted, at),

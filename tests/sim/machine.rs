@@ -68,7 +68,7 @@ pub struct Machine {
     sequence: u64,
     real: Duration,
     booted: Duration,
-    pub boots: u64,
+    boots: u64,
     offset_ms: i64,
     /// Counts jobd's lives; what a former life had under way is not heard by the next.
     life: u64,
@@ -444,7 +444,7 @@ impl Machine {
         }
         self.life_began = self.real;
         let settings = Settings { default_alert: vec!["ops".into()] };
-        let boot = Boot { id: format!("boot {}", self.boots), at: self.wall() };
+        let boot = Boot { id: self.boot_id(), at: self.wall() };
         let mut effects = Vec::new();
         let specs = self.specs.clone();
         let now = self.now();
@@ -555,6 +555,11 @@ impl Machine {
     /// The next fire of a job, as the engine has it.
     pub fn next_fire(&self, job: &JobName) -> Option<Timestamp> {
         self.engine.as_ref()?.next_fire(job)
+    }
+
+    /// The boot the machine is in.
+    pub fn boot_id(&self) -> String {
+        format!("boot {}", self.boots)
     }
 
     pub fn is_settled(&self) -> bool {
