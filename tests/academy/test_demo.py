@@ -50,11 +50,11 @@ class Checks(unittest.TestCase):
 
     def test_every_fire_of_a_row_counts_and_a_manual_run_is_none(self) -> None:
         rows: list[Run] = [
-            {"scheduled_at": "1970-01-01T00:00:12.000Z", "fires": 1},
+            {"scheduled_at": "1970-01-01T00:00:20.000Z", "fires": 1},
             {"scheduled_at": None, "fires": 1},
-            {"scheduled_at": "1970-01-01T00:00:03Z", "fires": 3},
+            {"scheduled_at": "1970-01-01T00:00:05Z", "fires": 3},
         ]
-        self.assertEqual(accounted(rows), [3, 6, 9, 12])
+        self.assertEqual(accounted(rows), [5, 10, 15, 20])
 
     def test_a_downtime_has_the_fires_after_its_beginning_up_to_its_end(self) -> None:
         down = Downtime(killed_at=3.0, back_at=9.0, alerts_before=0)
@@ -62,7 +62,7 @@ class Checks(unittest.TestCase):
         self.assertEqual(seconds, [4, 5, 6, 7, 8, 9])
 
     def test_without_binaries_it_says_what_makes_them(self) -> None:
-        command = [sys.executable, "-B", str(DEMO / "demo.py"), "/nowhere"]
+        command = [sys.executable, "-B", str(DEMO / "demo.py"), "--bin", "/nowhere"]
         done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn("jobd, jobctl, jobd-shim", done.stderr)
