@@ -8,7 +8,7 @@ use futures_util::stream::{Stream, try_unfold};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::server::Api;
+use super::supervisor::Api;
 use super::types::State;
 use crate::engine::run::RunId;
 use crate::run::RunFolder;

@@ -27,15 +27,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::follow;
 use super::peers::{self, Access, Peer};
 use super::query;
-use super::records::{Records, RecordsError};
+use super::records::RecordsError;
 use super::socket::Socket;
-use super::supervisor::{Command, Facts, Refusal};
+use super::supervisor::{Api, Command, Facts, Refusal};
 use super::types::{
     Accepted, ErrorBody, ErrorCode, Jobs, RunDetail, RunRequest, Runs, State, StatusReport, StoreHealth,
 };
@@ -52,19 +52,6 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 const BODY_MAX: usize = 64 * 1024;
 /// How long answers under way may take when the daemon stops.
 const GOODBYE: Duration = Duration::from_secs(2);
-
-/// What the server works with.
-#[derive(Clone)]
-pub struct Api {
-    /// What has been recorded.
-    pub records: Arc<dyn Records>,
-    /// What the daemon knows of itself.
-    pub facts: watch::Receiver<Arc<Facts>>,
-    /// Changes with each commit of the store; whoever waits for a row looks again then.
-    pub commits: watch::Receiver<u64>,
-    /// The way to the daemon's loop.
-    pub commands: mpsc::Sender<Command>,
-}
 
 /// Serves until `stop` resolves.
 ///
@@ -406,8 +393,11 @@ fn no_such_path() -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+
     use super::*;
     use crate::api::records::Answer;
+    use crate::api::records::Records;
     use crate::api::types::{AlertBacklog, Incident, RunQuery};
     use crate::engine::record::RunRecord;
     use crate::engine::time::Timestamp;

@@ -5,12 +5,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::records::Records;
 use super::types::State;
 use crate::engine::job::{JobName, JobSpec};
 use crate::engine::run::RunId;
 use crate::engine::time::Timestamp;
+
+/// What the server works with.
+#[derive(Clone)]
+pub struct Api {
+    /// What has been recorded.
+    pub records: Arc<dyn Records>,
+    /// What the daemon knows of itself.
+    pub facts: watch::Receiver<Arc<Facts>>,
+    /// Changes with each commit of the store; whoever waits for a row looks again then.
+    pub commits: watch::Receiver<u64>,
+    /// The way to the daemon's loop.
+    pub commands: mpsc::Sender<Command>,
+}
 
 /// What the daemon knows of itself. It publishes a new value whenever one of these changes.
 #[derive(Debug, Clone)]

@@ -23,9 +23,9 @@ use tracing::{info, warn};
 
 use crate::api::ledger::Ledger;
 use crate::api::places::Places;
-use crate::api::server::{self, Api};
+use crate::api::server;
 use crate::api::socket::{BindError, Socket};
-use crate::api::supervisor::{Command, Facts};
+use crate::api::supervisor::{Api, Command, Facts};
 use crate::api::types::State;
 use crate::clock;
 use crate::config::{self, Config, Diagnostic, LoadOptions, Rejected};

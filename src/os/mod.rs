@@ -8,6 +8,7 @@ mod cgroup;
 mod lock;
 mod pidfd;
 mod proc;
+mod readable;
 mod signals;
 mod spawn;
 mod stdio;
@@ -20,10 +21,11 @@ use nix::errno::Errno;
 
 pub use cgroup::Cgroup;
 pub use lock::{is_locked, try_lock};
-pub use pidfd::{Pidfd, Readable};
+pub use pidfd::Pidfd;
 pub use proc::{
     Process, boot_id, descendants, oom_score_adj, set_oom_score_adj, start_time, with_environment,
 };
+pub use readable::Readable;
 pub use signals::SignalFd;
 pub use spawn::{Output, Plan, SpawnFailure, Step, spawn};
 pub use stdio::{detach_lock, new_session};

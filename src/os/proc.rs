@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
-use super::pidfd::Pidfd;
-
 /// One process, named so that a reused number is not mistaken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process {
@@ -22,14 +20,6 @@ impl Process {
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
-    }
-
-    /// Sends a signal to this very process; nothing happens if it is gone.
-    pub fn signal(self, signal: i32) {
-        if let Ok(Some(pidfd)) = Pidfd::open(self.pid, self.start_time) {
-            // A process may end between the check and the signal: there is nobody left to signal then.
-            let _ = pidfd.signal(signal);
-        }
     }
 }
 
