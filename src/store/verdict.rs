@@ -7,7 +7,7 @@ use crate::engine::record::RunRecord;
 use crate::engine::run::{Exit, Report, Status};
 use crate::engine::time::Timestamp;
 
-/// The longest `message`, in characters (DESIGN: the users' column is a VARCHAR(500)).
+/// The longest `message`, in characters (the users' own column is a VARCHAR(500)).
 pub(super) const MESSAGE_CHARS_MAX: usize = 500;
 
 /// The longest `error_message`, in bytes: it fits a TEXT column of `MySQL`, which ends at 65,535.

@@ -2,7 +2,7 @@
 
 use super::source::{Source, block, line_of, words};
 
-/// Who may use whom among the modules of `src/` (DESIGN.md, section 4). What is not here may not be used.
+/// Who may use whom among the modules of `src/` (drawn in `src/lib.rs`). What is not here may not be used.
 const ARROWS: [(&str, &[&str]); 12] = [
     ("engine", &[]),
     ("config", &["engine"]),
