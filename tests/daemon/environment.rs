@@ -3,11 +3,12 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use jobctl::engine::run::Status;
 
 use crate::by_hand;
-use crate::jobd::{Jobd, text};
+use crate::jobd::{JOBD, Jobd, text};
 
 /// Runs a job and returns what it wrote to stdout.
 #[track_caller]
@@ -107,7 +108,10 @@ fn a_job_runs_as_the_user_it_names_or_not_at_all() {
     }
     // As in /var/lib: others may pass through to what is theirs.
     fs::set_permissions(jobd.path(""), Permissions::from_mode(0o711)).unwrap();
-    jobd.start();
+    // And with the umask of the systemd unit, which must not keep the job from its message file.
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "umask 077; exec \"$0\"", JOBD]);
+    jobd.start_by(command, &[]);
     jobd.wait_until_ready();
     let group = nix::unistd::User::from_name("nobody").unwrap().unwrap().gid;
     let group = nix::unistd::Group::from_gid(group).unwrap().unwrap().name;

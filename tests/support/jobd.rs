@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// How long anything may take that is to happen at once, on a machine with other things to do.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-const JOBD: &str = env!("CARGO_BIN_EXE_jobd");
+pub const JOBD: &str = env!("CARGO_BIN_EXE_jobd");
 /// How soon a condition is looked at again.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
