@@ -5,7 +5,7 @@ use std::fs;
 use jobctl::engine::run::Status;
 
 use crate::by_hand;
-use crate::jobd::{Jobd, wait_for};
+use crate::jobd::{Jobd, text, wait_for};
 use crate::webhook::Webhook;
 
 /// Exits with the code that its file says.
@@ -34,6 +34,19 @@ fn trouble_is_told_once_and_so_is_its_end() {
     assert_eq!(texts.len(), 2, "{texts:?}");
     assert!(texts[0].starts_with("❌ shaky 실패\n에러: exit code 1\n"), "{}", texts[0]);
     assert!(texts[1].starts_with("✅ shaky 복구\n") && texts[1].contains("2회"), "{}", texts[1]);
+}
+
+#[test]
+fn a_host_without_certificates_needs_none_where_no_tls_is_spoken() {
+    let webhook = Webhook::started();
+    let mut jobd = Jobd::new(&webhook.config(&by_hand("shaky", "shell = \"exit 1\"")));
+    let nowhere = jobd.path("no-certificates");
+    let variables = [("SSL_CERT_FILE", nowhere.as_path()), ("SSL_CERT_DIR", nowhere.as_path())];
+    jobd.start_with(&variables);
+    jobd.wait_until_ready();
+    let output = jobd.command(&["run", "shaky", "--wait"]).envs(variables).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert_eq!(webhook.delivered(&jobd).len(), 1);
 }
 
 #[test]
