@@ -20,6 +20,18 @@ pub struct Places {
 }
 
 impl Places {
+    /// What was said, and the defaults for this process's user where nothing was.
+    #[must_use]
+    pub fn or_defaults(config: Option<PathBuf>, state_dir: Option<PathBuf>, socket: Option<PathBuf>) -> Self {
+        let root = nix::unistd::geteuid().is_root();
+        let defaults = Self::defaults(root, |name| std::env::var_os(name));
+        Self {
+            config: config.unwrap_or(defaults.config),
+            state_dir: state_dir.unwrap_or(defaults.state_dir),
+            socket: socket.unwrap_or(defaults.socket),
+        }
+    }
+
     /// The defaults: the system's places for root, a user's own XDG folders for anyone else. `variable` reads the
     /// environment.
     #[must_use]

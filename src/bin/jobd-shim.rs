@@ -1,10 +1,10 @@
 //! Arguments, run, exit code: nothing else.
 
 use std::env;
-use std::error::Error;
-use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use jobctl::shim;
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
@@ -12,16 +12,10 @@ fn main() -> ExitCode {
         eprintln!("usage: jobd-shim RUN_FOLDER (started by jobd, with the run's lock on standard input)");
         return ExitCode::from(2);
     };
-    match jobctl::shim::run(PathBuf::from(folder)) {
+    match shim::run(PathBuf::from(folder)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut text = format!("jobd-shim: {error}");
-            let mut source = error.source();
-            while let Some(cause) = source {
-                let _ = write!(text, ": {cause}");
-                source = cause.source();
-            }
-            eprintln!("{text}");
+            eprintln!("jobd-shim: {}", shim::causes(&error));
             ExitCode::FAILURE
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use jobctl::daemon::{self, DaemonError, Options};
+use jobctl::daemon::{self, DaemonError, Places};
 
 /// Runs jobs on a schedule, in the foreground, until SIGTERM. Runs under way go on without it.
 #[derive(Debug, Parser)]
@@ -23,8 +23,8 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let Arguments { config, state_dir, socket } = Arguments::parse();
-    let options = Options::or_defaults(config, state_dir, socket);
-    match daemon::run(&options) {
+    let places = Places::or_defaults(config, state_dir, socket);
+    match daemon::run(&places) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }

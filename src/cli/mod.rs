@@ -28,7 +28,6 @@ mod testing;
 mod text;
 mod validate;
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -42,6 +41,7 @@ use self::terminal::Terminal;
 use crate::api::client::ClientError;
 use crate::api::places::{Places, SYSTEM_SOCKET};
 use crate::clock;
+use crate::engine::words::causes;
 
 /// One call of `jobctl`.
 struct Session<'a> {
@@ -70,14 +70,15 @@ pub fn run(sources: &dyn Sources) -> ExitCode {
         }
     };
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let terminal = Terminal::of_process(cli.global.color, no_color, clock::now().wall);
-    let places = places(&cli.global);
-    let mut session = Session { terminal, places: &places, sources, json: cli.global.json };
+    let Cli { global: Global { config, state_dir, socket, json, color }, verb } = cli;
+    let terminal = Terminal::of_process(color, no_color, clock::now().wall);
+    let places = Places::or_defaults(config, state_dir, socket);
+    let mut session = Session { terminal, places: &places, sources, json };
     let done = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(CliError::Runtime)
-        .and_then(|runtime| runtime.block_on(dispatch(&mut session, cli.verb)));
+        .and_then(|runtime| runtime.block_on(dispatch(&mut session, verb)));
     match done {
         Ok(code) => code.into(),
         Err(error) if error.is_closed_pipe() => exit::DONE.into(),
@@ -103,24 +104,9 @@ async fn dispatch(session: &mut Session<'_>, verb: Verb) -> Result<u8, CliError>
     }
 }
 
-fn places(global: &Global) -> Places {
-    let defaults = Places::defaults(nix::unistd::geteuid().is_root(), |name| std::env::var_os(name));
-    Places {
-        config: global.config.clone().unwrap_or(defaults.config),
-        state_dir: global.state_dir.clone().unwrap_or(defaults.state_dir),
-        socket: global.socket.clone().unwrap_or(defaults.socket),
-    }
-}
-
 /// Says what is wrong, why, and what to do.
 fn explain(terminal: &mut Terminal, places: &Places, error: &CliError) {
-    let mut text = format!("jobctl: {error}");
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    terminal.say(&text::inert(&text));
+    terminal.say(&text::inert(&format!("jobctl: {}", causes(error))));
     match error {
         CliError::Expression(mistake, expression) => {
             terminal.say(&next::underlined(expression, &mistake.span));

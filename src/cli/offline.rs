@@ -91,11 +91,14 @@ impl Offline<'_> {
     /// The last known state of a jobd that is down.
     pub(crate) async fn status(&self) -> Result<StatusReport, CliError> {
         let records = self.records().await?;
-        let specs = self.specs();
+        let (specs, timezone) = match self.load() {
+            Ok(loaded) => (Some(loaded.specs), loaded.timezone),
+            Err(_) => (None, None),
+        };
         let open = self.open_runs().await?;
         let queued = open.iter().filter(|run| run.status == Status::Queued).count();
         let mut problems = vec!["jobd is not running: nothing is started".to_owned()];
-        if specs.is_err() {
+        if specs.is_none() {
             problems.push(format!(
                 "the configuration has mistakes: 'jobctl validate {}' names them",
                 self.places.config.display()
@@ -105,15 +108,15 @@ impl Offline<'_> {
             state: State::Down,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host: records.host().await?,
-            timezone: self.timezone(),
+            timezone,
             pid: None,
             started_at: None,
             last_seen: records.last_seen().await?,
             config: self.places.config.clone(),
-            jobs: specs.as_ref().map(BTreeMap::len).ok(),
+            jobs: specs.as_ref().map(BTreeMap::len),
             running: open.len() - queued,
             queued,
-            next_fire: specs.ok().and_then(|specs| views::next_of_all(&specs, self.now)),
+            next_fire: specs.and_then(|specs| views::next_of_all(&specs, self.now)),
             store: StoreHealth { path: self.places.state_dir.clone(), error: None },
             alerts: records.alerts().await?,
             incidents: records.incidents().await?,

@@ -28,13 +28,18 @@ impl<'a> Source<'a> {
     /// jobd if somebody listens on its socket, else the state directory, and then says so. A jobd that is there and
     /// does not answer is an error: behind its back things may look other than they are.
     pub(crate) async fn open(session: &mut Session<'a>) -> Result<Self, CliError> {
-        let source = Self::jobd_or(session, &session.places.state_dir).await?;
+        let source = Self::open_without_zone(session).await?;
         let zone = match &source {
             Self::Jobd(client) => timezone(client).await?,
             Self::Files(offline) => offline.timezone(),
         };
         session.terminal.use_zone(zone.as_deref());
         Ok(source)
+    }
+
+    /// As [`Source::open`], for a verb that gets to know the zone with its facts.
+    pub(crate) async fn open_without_zone(session: &mut Session<'a>) -> Result<Self, CliError> {
+        Self::jobd_or(session, &session.places.state_dir).await
     }
 
     /// As [`Source::open`], for a verb that needs only the configuration.

@@ -11,7 +11,8 @@ use super::text;
 use crate::api::types::{AlertBacklog, State, StatusReport};
 
 pub(crate) async fn status(session: &mut Session<'_>) -> Result<u8, CliError> {
-    let report = Source::open(session).await?.status().await?;
+    let report = Source::open_without_zone(session).await?.status().await?;
+    session.terminal.use_zone(report.timezone.as_deref());
     if session.json {
         session.terminal.print_json(&report)?;
     } else {

@@ -22,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api::ledger::Ledger;
-use crate::api::places::Places;
 use crate::api::server;
 use crate::api::socket::{BindError, Socket};
 use crate::api::supervisor::{Api, Command, Facts};
@@ -43,35 +42,12 @@ use dispatcher::Dispatcher;
 use executor::{Executor, RunPlaces, Signals};
 use host::StateLock;
 
+pub use crate::api::places::Places;
+pub use crate::engine::words::causes;
 pub use host::StateDirError;
 
 /// Requests that may wait for the loop.
 const COMMANDS_MAX: usize = 64;
-
-/// Where things are.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// `jobs.toml`.
-    pub config: PathBuf,
-    /// The state directory; made if it is missing.
-    pub state_dir: PathBuf,
-    /// The Unix socket.
-    pub socket: PathBuf,
-}
-
-impl Options {
-    /// Fills in what was not said: the system's places for root, a user's own XDG folders for anyone else.
-    #[must_use]
-    pub fn or_defaults(config: Option<PathBuf>, state_dir: Option<PathBuf>, socket: Option<PathBuf>) -> Self {
-        let root = nix::unistd::geteuid().is_root();
-        let defaults = Places::defaults(root, |name| std::env::var_os(name));
-        Self {
-            config: config.unwrap_or(defaults.config),
-            state_dir: state_dir.unwrap_or(defaults.state_dir),
-            socket: socket.unwrap_or(defaults.socket),
-        }
-    }
-}
 
 /// Why jobd does not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -115,14 +91,14 @@ impl DaemonError {
 ///
 /// # Errors
 /// When it cannot start, or the kernel takes away what it cannot do without.
-pub fn run(options: &Options) -> Result<(), DaemonError> {
+pub fn run(options: &Places) -> Result<(), DaemonError> {
     log::start();
     // Shims and jobs have working directories of their own.
     let absolute =
         |path: &PathBuf| std::path::absolute(path).map_err(DaemonError::os("find the working directory"));
     let state_dir = absolute(&options.state_dir)?;
     let options =
-        &Options { state_dir, socket: absolute(&options.socket)?, config: absolute(&options.config)? };
+        &Places { state_dir, socket: absolute(&options.socket)?, config: absolute(&options.config)? };
     let config = config::load(&options.config, &LoadOptions::daemon(nix::unistd::geteuid().as_raw()))?;
     for warning in &config.warnings {
         warn!("{}", warning.render(false).trim_end());
@@ -149,7 +125,7 @@ struct Shared {
     shutdown: CancellationToken,
 }
 
-async fn serve(options: &Options, config: &Config) -> Result<(), DaemonError> {
+async fn serve(options: &Places, config: &Config) -> Result<(), DaemonError> {
     let stop = stop_signal()?;
     let store = Store::open(&options.state_dir, &host::default_name()).await?;
     let jobs = Arc::new(config.jobs.clone());
@@ -184,7 +160,7 @@ async fn serve(options: &Options, config: &Config) -> Result<(), DaemonError> {
 }
 
 impl Shared {
-    fn api(&self, options: &Options, commands: mpsc::Sender<Command>) -> Api {
+    fn api(&self, options: &Places, commands: mpsc::Sender<Command>) -> Api {
         Api {
             records: Arc::new(Ledger::new(self.store.reader(), options.state_dir.clone())),
             facts: self.facts.subscribe(),
@@ -223,7 +199,7 @@ impl Shared {
     /// Recovers the engine, and takes up the runs that a former jobd has left.
     async fn dispatcher(
         &self,
-        options: &Options,
+        options: &Places,
         config: &Config,
         jobs: Arc<BTreeMap<JobName, JobSpec>>,
         signals: Signals,
@@ -278,7 +254,7 @@ impl Shared {
         self.facts.send_modify(|facts| Arc::make_mut(facts).state = state);
     }
 
-    async fn say_goodbye(&self, options: &Options) {
+    async fn say_goodbye(&self, options: &Places) {
         if let Err(error) = self.store.touch(clock::now().wall).await {
             warn!("the time of leaving could not be stored: {}", causes(&error));
         }
@@ -289,7 +265,7 @@ impl Shared {
 }
 
 fn first_facts(
-    options: &Options,
+    options: &Places,
     config: &Config,
     jobs: &Arc<BTreeMap<JobName, JobSpec>>,
     host: &str,
@@ -326,11 +302,4 @@ fn stop_signal() -> Result<impl Future<Output = ()>, DaemonError> {
             _ = interrupt.recv() => {}
         }
     })
-}
-
-/// An error with all its causes, in a line.
-#[must_use]
-pub fn causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -20,3 +20,4 @@ pub mod run;
 pub mod schedule;
 pub mod scheduler;
 pub mod time;
+pub mod words;

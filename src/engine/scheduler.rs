@@ -421,10 +421,8 @@ impl Scheduler {
     pub(super) fn start_next(&mut self, job: &JobName, now: Now) {
         let Some(ids) = self.active.get(job) else { return };
         let phase = |id: &RunId| self.runs.get(id).map(|run| run.phase);
-        if ids.iter().any(|id| matches!(phase(id), Some(Phase::Running { .. } | Phase::Starting))) {
-            return;
-        }
-        if ids.iter().any(|id| matches!(phase(id), Some(Phase::Claiming { queued: false }))) {
+        let is_ahead = |phase| !matches!(phase, Phase::Queued | Phase::Claiming { queued: true });
+        if ids.iter().filter_map(phase).any(is_ahead) {
             return;
         }
         let Some(id) = ids.iter().copied().find(|id| phase(id) == Some(Phase::Queued)) else { return };

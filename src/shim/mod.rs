@@ -22,6 +22,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+pub use crate::engine::words::causes;
+
 use crate::clock;
 use crate::engine::run::{Exit, Report};
 use crate::os::{self, Cgroup, SignalFd, SpawnFailure};

@@ -1,7 +1,6 @@
 //! The loop that delivers: looks at what is due, starts what may start, writes down how it went, and sleeps.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ChannelSender, Outbox, Outgoing, RetryAfter, Wording, backoff};
 use crate::clock;
 use crate::engine::time::{Monotonic, Now, Timestamp};
+use crate::engine::words::causes;
 
 /// How many due messages are read at once; twice as many, and so on, while a channel that could send finds none of
 /// its own among them. At the bound, a channel waits until others' older messages are out of the way.
@@ -143,7 +143,7 @@ impl<O: Outbox> Delivery<O> {
         match self.try_turn(sends).await {
             Ok(pause) => pause,
             Err(error) => {
-                tracing::warn!(error = %chain(&error), "the outbox cannot be read or written; will try again");
+                tracing::warn!(error = %causes(&error), "the outbox cannot be read or written; will try again");
                 Some(STORE_PAUSE)
             }
         }
@@ -205,7 +205,7 @@ impl<O: Outbox> Delivery<O> {
                 lane.free_at = now.monotonic.after(self.limits.spacing);
                 sends.push(Box::pin(send(Arc::clone(&lane.sender), message, text)));
             }
-            Err(error) => self.fail(now, &message, Failure { error: chain(&error), retry_after: None }),
+            Err(error) => self.fail(now, &message, Failure { error: causes(&error), retry_after: None }),
         }
     }
 
@@ -266,7 +266,7 @@ impl<O: Outbox> Delivery<O> {
         // Whether all arrived or time ran out makes no difference: what arrived is marked, the rest stays due.
         let _ = tokio::time::timeout(farewell, arrivals).await;
         if let Err(error) = self.write_marks().await {
-            tracing::warn!(error = %chain(&error), "deliveries could not be marked; those messages will be sent again");
+            tracing::warn!(error = %causes(&error), "deliveries could not be marked; those messages are sent again");
         }
     }
 }
@@ -274,17 +274,11 @@ impl<O: Outbox> Delivery<O> {
 async fn send(sender: Arc<ChannelSender>, message: Outgoing, text: String) -> Sent {
     let result = sender.send(&text).await;
     let failure =
-        result.err().map(|error| Failure { error: chain(&error), retry_after: error.retry_after() });
+        result.err().map(|error| Failure { error: causes(&error), retry_after: error.retry_after() });
     Sent { message, failure }
 }
 
 /// An instant moved forward; stays at the calendar's end instead of overflowing.
 fn later(instant: Timestamp, wait: Duration) -> Timestamp {
     instant.checked_add(wait).unwrap_or(Timestamp::MAX)
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
