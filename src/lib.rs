@@ -29,6 +29,7 @@
 //! | [`engine`] | every decision, without I/O: schedules, policies, claims, incidents, recovery |
 //! | [`config`] | `jobs.toml` → jobs and channels, or every mistake at once with its place |
 //! | [`clock`] | the only file that reads a clock or arms a timer |
+//! | [`failpoint`] | where a test lets a process die between two durable steps |
 //! | [`store`] | the embedded database, the only module with SQL for it: batches in, a snapshot and rows out |
 //! | [`run`] | the run folder: `spec.json`, `result.json`, the lock and its mark |
 //! | [`output`] | the run's output file: its format, writer and reader |
@@ -50,6 +51,7 @@
 //! shim    ─► run output os clock engine
 //! process ─► run os engine
 //! run, clock ─► os engine
+//! daemon, process, shim ─► failpoint ─► nothing
 //! config, store, output, os ─► engine ─► nothing
 //! ```
 //!
@@ -82,6 +84,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod engine;
+pub mod failpoint;
 pub mod forward;
 pub mod os;
 pub mod output;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jobctl::config::{Config, Diagnostic, LoadOptions, Rejected, Secret, Severity, load, summary};
 use jobctl::engine::job::Command;
 use jobctl::engine::policy::CatchUp;
+use jobctl::engine::stop::StopLadder;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -73,7 +74,7 @@ fn the_jobs_of_the_academy_are_valid() {
     assert_eq!(config.default_alert, ["ops"]);
     let invoice = &config.jobs["invoice_generation"];
     assert_eq!(invoice.timeout, Some(Duration::from_mins(30)));
-    assert_eq!(invoice.kill_grace, Duration::from_secs(10));
+    assert_eq!(invoice.stop, StopLadder::term(Duration::from_secs(10)));
     assert_eq!(invoice.alert, ["ops"]);
     assert_eq!(invoice.cwd, Path::new(env!("CARGO_MANIFEST_DIR")));
     assert!(config.warnings.iter().all(|warning| warning.severity == Severity::Warning));
@@ -96,7 +97,7 @@ fn a_job_gets_every_default_and_keeps_what_it_says() {
     assert_eq!((plain.umask, plain.catch_up), (0o022, CatchUp::Latest));
     assert_eq!(plain.catch_up_window, Duration::from_hours(24));
     let own = &config.jobs["own"];
-    assert_eq!((own.timeout, own.kill_grace), (None, Duration::from_millis(500)));
+    assert_eq!((own.timeout, own.stop.grace()), (None, Duration::from_millis(500)));
     assert_eq!((own.umask, own.catch_up, own.schedules.len()), (0o077, CatchUp::All, 2));
     assert_eq!(own.zone.iana_name(), Some("UTC"));
     assert_eq!((own.env["A"].as_str(), own.env["B"].as_str()), ("1", "2"));

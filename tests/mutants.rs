@@ -57,20 +57,20 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         "a run that is held is given up at a restart",
         "recovery.rs",
-        "Evidence::Held => {}",
-        "Evidence::Held => return self.abandon(id, &Reason::NeverStarted, now),",
+        "Proof::Held => {}",
+        "Proof::Held => return self.abandon(id, &Reason::NeverStarted, now),",
     ),
     mutant(
         "a run that ended while jobd was down never ran",
         "recovery.rs",
-        "Evidence::Ended(report) => self.exited(id, &report, now),",
-        "Evidence::Ended(_) => return self.abandon(id, &Reason::NeverStarted, now),",
+        "Proof::Ended(report) => self.exited(id, &report, now),",
+        "Proof::Ended(_) => return self.abandon(id, &Reason::NeverStarted, now),",
     ),
     mutant(
         "a run that is held is started again",
         "recovery.rs",
-        "Evidence::Held => {}",
-        "Evidence::Held => self.launch(id, now, effects),",
+        "Proof::Held => {}",
+        "Proof::Held => self.launch(id, now, effects),",
     ),
     mutant("a stuck shim is left alone", "scheduler.rs", "effects.push(Effect::Reap { run: *id });", ""),
     mutant(

@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use jobctl::clock;
 use jobctl::engine::run::{Exit, Report, Status, Stop};
+use jobctl::engine::stop::StopLadder;
 use jobctl::os;
 use jobctl::output::Stream;
-use jobctl::process::{Evidence, LaunchError, Launcher, StopError, inspect, reap, stop};
+use jobctl::process::{Finding, LaunchError, Launcher, StopError, inspect, reap, stop};
 use jobctl::run::Mark;
 use runs::{Run, in_time, launcher, until};
 
@@ -26,6 +27,11 @@ const STUBBORN: &str = "trap '' TERM
 
 fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
+}
+
+/// SIGTERM, and SIGKILL so many milliseconds later.
+fn grace(ms: u64) -> StopLadder {
+    StopLadder::term(Duration::from_millis(ms))
 }
 
 fn spawn_failure(report: &Report) -> (&str, &str) {
@@ -72,7 +78,7 @@ async fn a_report_is_complete() {
 async fn a_run_that_overruns_is_killed_with_all_its_processes() {
     for cgroup in [true, false] {
         let run = Run::shell(STUBBORN).with(|spec| {
-            (spec.timeout_ms, spec.kill_grace_ms, spec.cgroup) = (Some(500), 300, cgroup);
+            (spec.timeout_ms, spec.stop, spec.cgroup) = (Some(500), grace(300), cgroup);
         });
         let report = run.finish().await;
         assert_eq!(run.processes(), []);
@@ -97,7 +103,7 @@ async fn a_run_that_flees_by_forking_is_killed() {
         let line = format!("trap '' TERM; /bin/sh {} & wait; while :; do sleep 0.05; done", script.display());
         let run = run.with(|spec| {
             spec.command = jobctl::engine::job::Command::Shell(line);
-            (spec.timeout_ms, spec.kill_grace_ms, spec.cgroup) = (Some(200), 50, cgroup);
+            (spec.timeout_ms, spec.stop, spec.cgroup) = (Some(200), grace(50), cgroup);
         });
         let report = run.finish().await;
         assert_eq!((report.status(), report.remark), (Status::Timeout, None), "cgroup: {cgroup}");
@@ -429,7 +435,7 @@ async fn the_message_is_the_jobs_own_word() {
 #[tokio::test]
 async fn a_run_can_be_stopped_and_says_by_whom() {
     for cgroup in [true, false] {
-        let run = Run::shell(STUBBORN).with(|spec| (spec.kill_grace_ms, spec.cgroup) = (300, cgroup));
+        let run = Run::shell(STUBBORN).with(|spec| (spec.stop, spec.cgroup) = (grace(300), cgroup));
         let shim = run.launch().await;
         run.until_written("grandchild").await;
         stop(&run.folder, "uid 1000").await.unwrap();
@@ -509,7 +515,7 @@ async fn a_run_is_adopted_after_a_restart() {
     drop(run.launch().await);
     run.until_written("ready").await;
     let boot_id = os::boot_id().unwrap();
-    assert!(matches!(inspect(&run.folder, &boot_id).unwrap(), Evidence::Held { mark: Some(_) }));
+    assert!(matches!(inspect(&run.folder, &boot_id).unwrap(), Finding::Held { mark: Some(_) }));
     let opened = tokio::task::spawn_blocking(move || fs::write(gate, "go on\n"));
     let report = run.end(None).await;
     opened.await.unwrap().unwrap();
@@ -559,7 +565,7 @@ async fn a_launch_that_fails_has_started_nothing() {
     assert!(error.to_string().contains("/nope/jobd-shim"), "{error}");
     let boot_id = os::boot_id().unwrap();
     // A process that another thread is just starting has a copy of every descriptor, the lock's too, until it execs.
-    until(|| inspect(&run.folder, &boot_id).unwrap() == Evidence::NeverStarted).await;
+    until(|| inspect(&run.folder, &boot_id).unwrap() == Finding::NeverStarted).await;
     // And so it may be launched after all.
     assert_eq!(run.finish().await.exit, Exit::Code(0));
 }
@@ -579,39 +585,39 @@ async fn a_folder_is_judged_by_what_is_in_it() {
     let boot_id = os::boot_id().unwrap();
     let run = Run::shell("true");
     let folder = &run.folder;
-    let evidence = || inspect(folder, &boot_id).unwrap();
-    let why = |evidence: Evidence| match evidence {
-        Evidence::Lost { why, .. } => why,
+    let finding = || inspect(folder, &boot_id).unwrap();
+    let why = |finding: Finding| match finding {
+        Finding::Lost { why, .. } => why,
         other => panic!("not lost: {other:?}"),
     };
-    assert_eq!(evidence(), Evidence::NeverStarted, "no folder");
+    assert_eq!(finding(), Finding::NeverStarted, "no folder");
     folder.create().unwrap();
-    assert_eq!(evidence(), Evidence::NeverStarted, "an empty folder");
+    assert_eq!(finding(), Finding::NeverStarted, "an empty folder");
     folder.write_spec(&run.spec).unwrap();
     let lock = folder.create_lock().unwrap();
-    assert_eq!(evidence(), Evidence::NeverStarted, "free, without a mark");
+    assert_eq!(finding(), Finding::NeverStarted, "free, without a mark");
     let elsewhere = inspect(folder, "another boot").unwrap();
-    assert_eq!(why(elsewhere), "the host was rebooted", "free, without a mark, after a reboot");
+    assert_eq!(why(elsewhere), "host rebooted", "free, without a mark, after a reboot");
     assert!(os::try_lock(&lock).unwrap());
-    assert_eq!(evidence(), Evidence::Held { mark: None });
+    assert_eq!(finding(), Finding::Held { mark: None });
     let mark = Mark::new(1, 2, boot_id.clone(), None);
     mark.write(&lock, &folder.lock_path()).unwrap();
-    assert_eq!(evidence(), Evidence::Held { mark: Some(mark) });
+    assert_eq!(finding(), Finding::Held { mark: Some(mark) });
     drop(lock);
     // A process that another thread is just starting has a copy of every descriptor until it execs.
-    until(|| !matches!(evidence(), Evidence::Held { .. })).await;
-    assert_eq!(why(evidence()), "its shim vanished");
-    assert_eq!(why(inspect(folder, "another boot").unwrap()), "the host was rebooted");
+    until(|| !matches!(finding(), Finding::Held { .. })).await;
+    assert_eq!(why(finding()), "its shim vanished");
+    assert_eq!(why(inspect(folder, "another boot").unwrap()), "host rebooted");
     fs::write(folder.lock_path(), "{\"version\":1,").unwrap();
-    assert!(why(evidence()).ends_with("lock is corrupt"));
+    assert!(why(finding()).ends_with("lock is corrupt"));
     fs::write(folder.result_path(), "torn").unwrap();
-    assert!(why(evidence()).ends_with("result.json is corrupt"));
+    assert!(why(finding()).ends_with("result.json is corrupt"));
     fs::write(folder.result_path(), "{\"version\":9}").unwrap();
     assert!(inspect(folder, &boot_id).unwrap_err().to_string().contains("start the newer jobd again"));
     let report = Report::lost("for the test", None, clock::now().wall);
     let result = jobctl::run::RunResult::from(report.clone());
     fs::write(folder.result_path(), serde_json::to_vec(&result).unwrap()).unwrap();
-    assert_eq!(evidence(), Evidence::Ended(Box::new(report)));
+    assert_eq!(finding(), Finding::Ended(Box::new(report)));
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub fn job_view(
         timezone: spec.zone.iana_name().unwrap_or("UTC").to_owned(),
         command: spec.command.clone(),
         timeout_ms: spec.timeout.map(milliseconds),
-        kill_grace_ms: milliseconds(spec.kill_grace),
+        kill_grace_ms: milliseconds(spec.stop.grace()),
         overlap: spec.overlap,
         catch_up: spec.catch_up,
         catch_up_window_ms: milliseconds(spec.catch_up_window),

@@ -56,7 +56,11 @@ pub(super) fn of_job(spec: &JobSpec) -> String {
     print.field("schedules", &of_schedule(spec));
     print.field("command", &format!("{:?}", spec.command));
     print.field("timeout", &format!("{:?}", spec.timeout.map(|timeout| timeout.as_millis())));
-    print.field("kill_grace", &spec.kill_grace.as_millis().to_string());
+    print.field("stop", &spec.stop.to_string());
+    print.field("leftover", &format!("{:?}", spec.leftover));
+    print.field("output", &format!("{:?} {:?}", spec.output_limit, spec.stdin));
+    print.field("groups", &format!("{:?} {}", spec.groups, spec.no_new_privileges));
+    print.field("resources", &format!("{:?}", spec.resources));
     print.field("policies", &format!("{:?} {:?}", spec.overlap, spec.catch_up));
     print.field("catch_up_window", &spec.catch_up_window.as_millis().to_string());
     print.field("alert", &format!("{:?}", spec.alert));

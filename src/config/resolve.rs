@@ -1,11 +1,11 @@
 //! Puts defaults and entries together.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
 use crate::engine::job::{ChannelName, JobName, JobSpec};
+use crate::engine::stop::StopLadder;
 
 use super::diagnostic::quoted;
 use super::fingerprint;
@@ -13,18 +13,6 @@ use super::job::{Draft, Limit};
 use super::loader::{Loader, Registered};
 use super::nearest::nearest;
 use super::report::{Report, Spot};
-
-/// The limit of a run where nothing else is said.
-const TIMEOUT: Duration = Duration::from_hours(1);
-
-/// From SIGTERM to SIGKILL where nothing else is said.
-const KILL_GRACE: Duration = Duration::from_secs(10);
-
-/// How old a missed fire may be where nothing else is said.
-const CATCH_UP_WINDOW: Duration = Duration::from_hours(24);
-
-/// The file mode creation mask where nothing else is said.
-const UMASK: u32 = 0o022;
 
 /// How many channels a report lists.
 const SHOWN_MAX: usize = 10;
@@ -78,26 +66,21 @@ fn spec(name: &JobName, job: Registered, defaults: &Draft, zone: &TimeZone) -> O
     let mut env = defaults.env.clone();
     env.extend(draft.env);
     let own = draft.alert.map(|alert| alert.into_iter().map(|(name, _)| name).collect());
-    let mut spec = JobSpec {
-        name: name.clone(),
-        description: draft.description,
-        schedules: draft.schedules,
-        zone: draft.zone.or_else(|| defaults.zone.clone()).unwrap_or_else(|| zone.clone()),
-        command: draft.command?,
-        timeout: draft.timeout.or(defaults.timeout).map_or(Some(TIMEOUT), Limit::duration),
-        kill_grace: draft.kill_grace.or(defaults.kill_grace).unwrap_or(KILL_GRACE),
-        overlap: draft.overlap.or(defaults.overlap).unwrap_or_default(),
-        catch_up: draft.catch_up.or(defaults.catch_up).unwrap_or_default(),
-        catch_up_window: draft.catch_up_window.or(defaults.catch_up_window).unwrap_or(CATCH_UP_WINDOW),
-        alert: own.unwrap_or_else(|| default_alert(defaults)),
-        cwd: draft.cwd.or_else(|| defaults.cwd.clone()).unwrap_or(folder),
-        env,
-        env_file: draft.env_file.or_else(|| defaults.env_file.clone()),
-        user: draft.user.or_else(|| defaults.user.clone()),
-        umask: draft.umask.or(defaults.umask).unwrap_or(UMASK),
-        config_hash: String::new(),
-        schedule_hash: String::new(),
-    };
+    let mut spec = JobSpec::new(name.clone(), draft.command?);
+    spec.description = draft.description;
+    spec.schedules = draft.schedules;
+    spec.zone = draft.zone.or_else(|| defaults.zone.clone()).unwrap_or_else(|| zone.clone());
+    spec.timeout = draft.timeout.or(defaults.timeout).map_or(spec.timeout, Limit::duration);
+    spec.stop = draft.kill_grace.or(defaults.kill_grace).map_or(spec.stop, StopLadder::term);
+    spec.overlap = draft.overlap.or(defaults.overlap).unwrap_or(spec.overlap);
+    spec.catch_up = draft.catch_up.or(defaults.catch_up).unwrap_or(spec.catch_up);
+    spec.catch_up_window = draft.catch_up_window.or(defaults.catch_up_window).unwrap_or(spec.catch_up_window);
+    spec.alert = own.unwrap_or_else(|| default_alert(defaults));
+    spec.cwd = draft.cwd.or_else(|| defaults.cwd.clone()).unwrap_or(folder);
+    spec.env = env;
+    spec.env_file = draft.env_file.or_else(|| defaults.env_file.clone());
+    spec.user = draft.user.or_else(|| defaults.user.clone());
+    spec.umask = draft.umask.or(defaults.umask).unwrap_or(spec.umask);
     spec.schedule_hash = fingerprint::of_schedule(&spec);
     spec.config_hash = fingerprint::of_job(&spec);
     Some(spec)

@@ -16,6 +16,7 @@ use crate::engine::job::{JobName, JobSpec};
 use crate::engine::ledger::{Batch, Change};
 use crate::engine::run::{Claim, Exit, Report, RunId};
 use crate::engine::time::describe_duration;
+use crate::failpoint::Failpoint;
 use crate::process::{self, LaunchError, Launcher, Shim};
 use crate::run::{RunFolder, RunSpec, find};
 use crate::store::Store;
@@ -72,8 +73,22 @@ impl Executor {
         let this = self.clone();
         tokio::spawn(async move {
             let number = batch.number;
+            let is_claim = batch.changes.iter().any(|change| matches!(change, Change::Claim { .. }));
+            let is_end = batch.changes.iter().any(|change| matches!(change, Change::Finish { .. }));
+            if is_claim {
+                Failpoint::BeforeClaim.pass();
+            }
+            if is_end {
+                Failpoint::BeforeRow.pass();
+            }
             let event = match this.0.store.commit(&batch).await {
                 Ok(answers) => {
+                    if is_claim {
+                        Failpoint::AfterClaim.pass();
+                    }
+                    if is_end {
+                        Failpoint::AfterRow.pass();
+                    }
                     this.stored(&batch);
                     Event::Committed { number, answers }
                 }

@@ -209,10 +209,10 @@ impl Shared {
         let launcher = Launcher::find().map_err(DaemonError::os("find jobd-shim"))?;
         let snapshot = self.store.snapshot().await?;
         let open = snapshot.open.clone();
-        let evidence = reconciliation::gather(&options.state_dir, &open, &boot_id)
+        let proofs = reconciliation::gather(&options.state_dir, &open, &boot_id)
             .await
             .map_err(DaemonError::Reconcile)?;
-        let held: Vec<_> = open.into_iter().filter(|open| reconciliation::is_held(&evidence, open)).collect();
+        let held: Vec<_> = open.into_iter().filter(|open| reconciliation::is_held(&proofs, open)).collect();
         let (events, events_seen) = mpsc::unbounded_channel::<Event>();
         let places = RunPlaces {
             state_dir: options.state_dir.clone(),
@@ -229,8 +229,7 @@ impl Shared {
         let boot = Boot { id: boot_id, at: clock::booted_at() };
         let specs = jobs.values().cloned().map(Arc::new);
         let mut effects = Vec::new();
-        let engine =
-            Scheduler::recover(settings, specs, snapshot, evidence, &boot, clock::now(), &mut effects);
+        let engine = Scheduler::recover(settings, specs, snapshot, proofs, &boot, clock::now(), &mut effects);
         let mut dispatcher = Dispatcher::new(engine, executor, events_seen, commands)
             .map_err(DaemonError::os("make a timer"))?;
         dispatcher.act(effects);

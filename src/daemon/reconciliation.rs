@@ -5,9 +5,9 @@ use std::path::Path;
 
 use crate::clock;
 use crate::engine::ledger::OpenClaim;
-use crate::engine::recovery::Evidence;
+use crate::engine::recovery::Proof;
 use crate::engine::run::{Claim, RunId};
-use crate::process::{self, Evidence as Found};
+use crate::process::{self, Finding};
 use crate::run::{RunError, RunFolder};
 
 /// Looks at the folder of every claim that is not settled and not waiting for its turn.
@@ -19,28 +19,28 @@ pub(super) async fn gather(
     state_dir: &Path,
     open: &[OpenClaim],
     boot_id: &str,
-) -> Result<BTreeMap<RunId, Evidence>, RunError> {
-    let mut evidence = BTreeMap::new();
+) -> Result<BTreeMap<RunId, Proof>, RunError> {
+    let mut proofs = BTreeMap::new();
     for OpenClaim { claim, .. } in open.iter().filter(|open| !open.queued) {
-        evidence.insert(claim.run, look(state_dir, claim, boot_id).await?);
+        proofs.insert(claim.run, look(state_dir, claim, boot_id).await?);
     }
-    Ok(evidence)
+    Ok(proofs)
 }
 
-async fn look(state_dir: &Path, claim: &Claim, boot_id: &str) -> Result<Evidence, RunError> {
+async fn look(state_dir: &Path, claim: &Claim, boot_id: &str) -> Result<Proof, RunError> {
     let folder = RunFolder::new(state_dir, claim.claimed_at, claim.run);
     Ok(match process::inspect(&folder, boot_id)? {
-        Found::Held { .. } => Evidence::Held,
-        Found::Ended(report) => Evidence::Ended(report),
-        Found::NeverStarted => Evidence::NeverStarted,
+        Finding::Held { .. } => Proof::Held,
+        Finding::Ended(report) => Proof::Ended(report),
+        Finding::NeverStarted => Proof::NeverStarted,
         // Watching a run that is lost ends what is left of it, and returns at once.
-        Found::Lost { .. } => {
-            Evidence::Ended(Box::new(process::watch(&folder, None, || clock::now().wall).await?))
+        Finding::Lost { .. } => {
+            Proof::Ended(Box::new(process::watch(&folder, None, || clock::now().wall).await?))
         }
     })
 }
 
 /// Whether a shim holds the run.
-pub(super) fn is_held(evidence: &BTreeMap<RunId, Evidence>, open: &OpenClaim) -> bool {
-    evidence.get(&open.claim.run) == Some(&Evidence::Held)
+pub(super) fn is_held(proofs: &BTreeMap<RunId, Proof>, open: &OpenClaim) -> bool {
+    proofs.get(&open.claim.run) == Some(&Proof::Held)
 }

@@ -10,8 +10,10 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::policy::{CatchUp, Overlap};
+use super::policy::{CatchUp, Leftover, Overlap};
+use super::resources::Resources;
 use super::schedule::Schedule;
+use super::stop::StopLadder;
 
 /// The longest job name, in bytes: it becomes a folder, a log stream and a cgroup name.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -86,6 +88,17 @@ pub enum Command {
     Shell(String),
 }
 
+/// The limit of a run where nothing else is said.
+const TIMEOUT: Duration = Duration::from_hours(1);
+/// From SIGTERM to SIGKILL where nothing else is said.
+const KILL_GRACE: Duration = Duration::from_secs(10);
+/// How much of a run's output is kept where nothing else is said, bytes.
+const OUTPUT_LIMIT: u64 = 100_000_000;
+/// How old a missed fire may be where nothing else is said.
+const CATCH_UP_WINDOW: Duration = Duration::from_hours(24);
+/// The file mode creation mask where nothing else is said.
+const UMASK: u32 = 0o022;
+
 /// The name of an alert channel, a key of `[channels]`.
 pub type ChannelName = String;
 
@@ -104,8 +117,12 @@ pub struct JobSpec {
     pub command: Command,
     /// The limit of a run; `None` only where the file says `timeout = "none"`.
     pub timeout: Option<Duration>,
-    /// From SIGTERM to SIGKILL.
-    pub kill_grace: Duration,
+    /// How a run is made to end.
+    pub stop: StopLadder,
+    /// What becomes of processes that outlive a main process that succeeded.
+    pub leftover: Leftover,
+    /// How much of a run's output is kept, bytes: its beginning and its end. `None` is all of it.
+    pub output_limit: Option<u64>,
     /// What a fire does while a run of the job is active.
     pub overlap: Overlap,
     /// What follows missed fires.
@@ -120,12 +137,53 @@ pub struct JobSpec {
     pub env: BTreeMap<String, String>,
     /// A file of `NAME=value` lines, read when a run starts; `env` wins over it.
     pub env_file: Option<PathBuf>,
+    /// What the job reads on descriptor 0; `None` is `/dev/null`.
+    pub stdin: Option<PathBuf>,
     /// The user the job runs as; `None` is jobd's own.
     pub user: Option<String>,
+    /// Its supplementary groups; `None` is those that the user database gives the user.
+    pub groups: Option<Vec<String>>,
+    /// Whether the job may never gain rights that it does not start with (`PR_SET_NO_NEW_PRIVS`).
+    pub no_new_privileges: bool,
+    /// What it may use of the host.
+    pub resources: Resources,
     /// The file mode creation mask.
     pub umask: u32,
     /// A fingerprint of the entry, for the history (`config_hash`).
     pub config_hash: String,
     /// A fingerprint of the schedules and the zone alone: when it changes, the job is accounted for anew from there.
     pub schedule_hash: String,
+}
+
+impl JobSpec {
+    /// A job of which nothing is said but what it runs: every default, no schedule, no fingerprints.
+    #[must_use]
+    pub fn new(name: JobName, command: Command) -> Self {
+        Self {
+            name,
+            description: None,
+            schedules: Vec::new(),
+            zone: TimeZone::UTC,
+            command,
+            timeout: Some(TIMEOUT),
+            stop: StopLadder::term(KILL_GRACE),
+            leftover: Leftover::default(),
+            output_limit: Some(OUTPUT_LIMIT),
+            overlap: Overlap::default(),
+            catch_up: CatchUp::default(),
+            catch_up_window: CATCH_UP_WINDOW,
+            alert: Vec::new(),
+            cwd: PathBuf::from("/"),
+            env: BTreeMap::new(),
+            env_file: None,
+            stdin: None,
+            user: None,
+            groups: None,
+            no_new_privileges: false,
+            resources: Resources::default(),
+            umask: UMASK,
+            config_hash: String::new(),
+            schedule_hash: String::new(),
+        }
+    }
 }

@@ -33,6 +33,19 @@ pub enum CatchUp {
     All,
 }
 
+/// What becomes of processes that outlive a main process that succeeded. After any other end they are killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Leftover {
+    /// They are ended, and the row says so.
+    #[default]
+    Kill,
+    /// They live on, and the row says so.
+    Warn,
+    /// They live on: starting them is what the job is for.
+    Allow,
+}
+
 /// What becomes of the fires of one job that are due: three stretches, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DuePlan {

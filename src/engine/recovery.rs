@@ -26,7 +26,7 @@ pub struct Boot {
 
 /// What a run folder proves about a claim that is not settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Evidence {
+pub enum Proof {
     /// A shim holds the run: it goes on, and will be reported.
     Held,
     /// The run is over, or its process vanished.
@@ -36,7 +36,7 @@ pub enum Evidence {
 }
 
 impl Scheduler {
-    /// Makes an engine of the store's snapshot. `evidence` has an entry for each open claim that is not queued; a claim
+    /// Makes an engine of the store's snapshot. `proofs` has an entry for each open claim that is not queued; a claim
     /// without one counts as never started.
     ///
     /// After this nothing is open that is not held by a shim or about to be launched, and every fire up to `now` is
@@ -46,7 +46,7 @@ impl Scheduler {
         settings: Settings,
         specs: impl IntoIterator<Item = Arc<JobSpec>>,
         snapshot: Snapshot,
-        mut evidence: BTreeMap<RunId, Evidence>,
+        mut proofs: BTreeMap<RunId, Proof>,
         boot: &Boot,
         now: Now,
         effects: &mut Vec<Effect>,
@@ -69,7 +69,7 @@ impl Scheduler {
             Lateness { tolerance: TOLERANCE_STARTING, reason: Reason::Down, since: snapshot.last_seen };
         let mut missed = Vec::new();
         for open in snapshot.open {
-            let found = evidence.remove(&open.claim.run).unwrap_or(Evidence::NeverStarted);
+            let found = proofs.remove(&open.claim.run).unwrap_or(Proof::NeverStarted);
             if open.queued {
                 scheduler.add_run(Run { claim: open.claim, phase: Phase::Queued, request: None, stop: None });
             } else {
@@ -110,7 +110,7 @@ impl Scheduler {
     fn take_up(
         &mut self,
         claim: Claim,
-        evidence: Evidence,
+        proof: Proof,
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Option<MissedFires> {
@@ -120,11 +120,11 @@ impl Scheduler {
         });
         let phase = Phase::Running { overdue_at: overdue_at(&claim, now) };
         self.add_run(Run { claim, phase, request: None, stop: None });
-        match evidence {
-            Evidence::Held => {}
-            Evidence::Ended(report) => self.exited(id, &report, now),
-            Evidence::NeverStarted if wanted => self.launch(id, now, effects),
-            Evidence::NeverStarted => return self.abandon(id, &Reason::NeverStarted, now),
+        match proof {
+            Proof::Held => {}
+            Proof::Ended(report) => self.exited(id, &report, now),
+            Proof::NeverStarted if wanted => self.launch(id, now, effects),
+            Proof::NeverStarted => return self.abandon(id, &Reason::NeverStarted, now),
         }
         None
     }

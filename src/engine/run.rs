@@ -152,7 +152,7 @@ pub struct Claim {
     pub claimed_at: Timestamp,
     /// The limit of the run, as its job had it then.
     pub timeout: Option<Duration>,
-    /// From SIGTERM to SIGKILL.
+    /// From the first signal that asks it to end to SIGKILL.
     pub kill_grace: Duration,
     /// Where its alerts go.
     pub alert: Vec<String>,
@@ -232,6 +232,55 @@ pub struct Report {
     pub error_tail: String,
     /// What else one must know: processes that outlived the main one, a kill that could not be verified.
     pub remark: Option<String>,
+    /// Bytes of output that are not in the file, for its limit.
+    pub output_left_out: u64,
+    /// What was left of the process tree; `None` if nobody looked.
+    pub tree: Option<Tree>,
+    /// What the run was waiting for when it was made to end, in a line.
+    pub waited_for: Option<String>,
+    /// The kernel killed processes of it for want of memory.
+    pub oom: Option<OutOfMemory>,
+}
+
+/// What was left of a run's processes when it was over, and how that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tree {
+    /// How it is known.
+    pub known_by: KnownBy,
+    /// The processes that live on; empty if the tree is.
+    pub left: Vec<LeftProcess>,
+}
+
+/// What told whether processes were left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KnownBy {
+    /// The control group: `cgroup.events` counts whoever is in it.
+    Cgroup,
+    /// The shim is the reaper of every orphan below it, and the kernel said that it has no child left.
+    Children,
+}
+
+/// A process that lives on after its run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftProcess {
+    /// Its number.
+    pub pid: u32,
+    /// The name the kernel has for it.
+    pub name: String,
+    /// Its state as `ps` has it: `D` is a sleep that nothing interrupts.
+    pub state: char,
+    /// Where in the kernel it sleeps, if that can be told.
+    pub sleeps_in: Option<String>,
+}
+
+/// What the kernel's out-of-memory killer did to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutOfMemory {
+    /// How many processes of the run it killed; 0 where only the host's own count rose meanwhile.
+    pub kills: u64,
+    /// The limit of the run, bytes, if it has one.
+    pub limit: Option<u64>,
 }
 
 impl Report {
@@ -251,6 +300,10 @@ impl Report {
             message: None,
             error_tail: String::new(),
             remark: None,
+            output_left_out: 0,
+            tree: None,
+            waited_for: None,
+            oom: None,
         }
     }
 

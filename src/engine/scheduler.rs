@@ -293,7 +293,7 @@ impl Scheduler {
             attempt: 1,
             claimed_at: now,
             timeout: spec.timeout,
-            kill_grace: spec.kill_grace,
+            kill_grace: spec.stop.grace(),
             alert: spec.alert.clone(),
             config_hash: spec.config_hash.clone(),
         };

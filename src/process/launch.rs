@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use tokio::process::{Child, Command};
 
+use crate::failpoint::{self, Failpoint};
 use crate::os;
 use crate::run::{RunError, RunFolder, RunSpec};
 
@@ -88,15 +89,20 @@ impl Launcher {
         // Several syncs of the disk: not for a thread that others wait for.
         let lock = tokio::task::spawn_blocking(move || prepare(&prepared, &contents));
         let lock = lock.await.map_err(|_| LaunchError::Stopping)??;
+        Failpoint::BeforeFork.pass();
         let mut command = Command::new(&self.shim);
         command.arg(folder.path()).current_dir("/");
         command.env_clear().env("LANG", &spec.lang);
+        if let Some(place) = env::var_os(failpoint::VARIABLE) {
+            command.env(failpoint::VARIABLE, place);
+        }
         command.stdin(Stdio::from(lock)).stdout(Stdio::null()).stderr(Stdio::inherit());
         let spawned =
             command.spawn().map_err(|source| LaunchError::Spawn { shim: self.shim.clone(), source });
         // The command holds our copy of the lock until it is dropped, here. Closing is no unlocking: the shim's copy
         // keeps it held.
         drop(command);
+        Failpoint::AfterFork.pass();
         Ok(Shim { child: spawned? })
     }
 }

@@ -3,13 +3,13 @@
 //! **Invariant:** whether a run is alive is asked of its lock, and of nothing else; a shim is signalled only through
 //! a handle on the very process that the mark names.
 
-mod evidence;
+mod finding;
 mod launch;
 mod remains;
 mod stop;
 mod watch;
 
-pub use evidence::{Evidence, inspect};
+pub use finding::{Finding, inspect};
 pub use launch::{LaunchError, Launcher, Shim};
 pub use stop::{StopError, reap, stop};
 pub use watch::watch;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::evidence::{Evidence, inspect};
+use super::finding::{Finding, inspect};
 use super::remains;
 use crate::os::{self, Pidfd};
 use crate::run::{Mark, RunError, RunFolder};
@@ -77,9 +77,9 @@ async fn active(folder: &RunFolder) -> Result<Mark, StopError> {
     let marked = async {
         loop {
             match inspect(folder, &boot_id)? {
-                Evidence::Held { mark: Some(mark) } if mark.boot_id == boot_id => return Ok(mark),
-                Evidence::Held { .. } => sleep(MARK_INTERVAL).await,
-                Evidence::Ended(_) | Evidence::NeverStarted | Evidence::Lost { .. } => {
+                Finding::Held { mark: Some(mark) } if mark.boot_id == boot_id => return Ok(mark),
+                Finding::Held { .. } => sleep(MARK_INTERVAL).await,
+                Finding::Ended(_) | Finding::NeverStarted | Finding::Lost { .. } => {
                     return Err(StopError::NotActive);
                 }
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::evidence::{Evidence, inspect};
+use super::finding::{Finding, inspect};
 use super::launch::Shim;
 use super::remains;
 use crate::engine::run::{Exit, Report};
@@ -38,11 +38,11 @@ pub async fn watch(
     }
     loop {
         match inspect(folder, &boot_id)? {
-            Evidence::Held { mark: Some(mark) } => until_ended(&mark).await,
-            Evidence::Held { mark: None } => sleep(MARK_INTERVAL).await,
-            Evidence::Ended(report) => return Ok(*report),
-            Evidence::NeverStarted => return Ok(not_started(now())),
-            Evidence::Lost { why, mark } => {
+            Finding::Held { mark: Some(mark) } => until_ended(&mark).await,
+            Finding::Held { mark: None } => sleep(MARK_INTERVAL).await,
+            Finding::Ended(report) => return Ok(*report),
+            Finding::NeverStarted => return Ok(not_started(now())),
+            Finding::Lost { why, mark } => {
                 let remark = match &mark {
                     Some(mark) => remains::kill(folder, mark).await,
                     None => None,

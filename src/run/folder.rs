@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::{MARK_VERSION, RESULT_VERSION, SPEC_VERSION};
 use super::{Mark, RunError, RunResult, RunSpec, durable, parse, to_line};
 use crate::engine::run::RunId;
 use crate::engine::time::Timestamp;
@@ -112,7 +113,7 @@ impl RunFolder {
     /// # Errors
     /// When it cannot be read, is corrupt or newer than this build.
     pub fn spec(&self) -> Result<Option<RunSpec>, RunError> {
-        read(&self.spec_path())
+        read(&self.spec_path(), SPEC_VERSION)
     }
 
     /// Reads the result; `None` if there is none.
@@ -120,7 +121,7 @@ impl RunFolder {
     /// # Errors
     /// When it cannot be read, is corrupt or newer than this build.
     pub fn result(&self) -> Result<Option<RunResult>, RunError> {
-        read(&self.result_path())
+        read(&self.result_path(), RESULT_VERSION)
     }
 
     /// Reads the mark; `None` if the shim has not got so far.
@@ -128,7 +129,7 @@ impl RunFolder {
     /// # Errors
     /// When it cannot be read, is corrupt or newer than this build.
     pub fn mark(&self) -> Result<Option<Mark>, RunError> {
-        read(&self.lock_path())
+        read(&self.lock_path(), MARK_VERSION)
     }
 
     /// Opens the lock file; `None` if there is none.
@@ -176,11 +177,11 @@ impl RunFolder {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, RunError> {
+fn read<T: serde::de::DeserializeOwned>(path: &Path, known: u32) -> Result<Option<T>, RunError> {
     match fs::read(path) {
         // The lock file is empty until the shim has written its mark.
         Ok(bytes) if bytes.is_empty() => Ok(None),
-        Ok(bytes) => parse(path, &bytes).map(Some),
+        Ok(bytes) => parse(path, &bytes, known).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(RunError::io("read", path)(error)),
     }

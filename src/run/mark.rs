@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{RunError, VERSION, to_line};
+use super::{MARK_VERSION, RunError, to_line};
 use crate::engine::time::Timestamp;
 
 /// What a mark is padded to with spaces: it is rewritten in place, and its file keeps its length.
@@ -43,7 +43,7 @@ impl Mark {
     /// The mark of a shim that has not started its job yet.
     #[must_use]
     pub const fn new(pid: u32, start_time: u64, boot_id: String, cgroup: Option<PathBuf>) -> Self {
-        Self { version: VERSION, pid, start_time, boot_id, cgroup, job: None }
+        Self { version: MARK_VERSION, pid, start_time, boot_id, cgroup, job: None }
     }
 
     /// Writes the mark into the lock file, in one piece.

@@ -21,8 +21,13 @@ pub use mark::{Mark, Started};
 pub use result::RunResult;
 pub use spec::RunSpec;
 
-/// The version of `spec.json`, `result.json` and the mark that this build writes, and the newest that it reads.
-pub const VERSION: u32 = 1;
+/// The version of `spec.json` that this build writes, and the newest that it reads. It goes up with every field that a
+/// shim must not pass over: one that knows fewer limits than the spec has must not run it without them.
+pub const SPEC_VERSION: u32 = 2;
+/// The same of the mark.
+pub const MARK_VERSION: u32 = 1;
+/// The same of `result.json`.
+pub const RESULT_VERSION: u32 = 1;
 
 /// Why a file of a run folder could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +54,7 @@ pub enum RunError {
     },
     /// A newer jobd wrote it.
     #[error(
-        "{} has version {version}, and this jobd reads up to version {VERSION}; start the newer jobd again",
+        "{} has version {version}, and this jobd reads up to version {known}; start the newer jobd again",
         path.display()
     )]
     Newer {
@@ -57,6 +62,8 @@ pub enum RunError {
         path: PathBuf,
         /// Its version.
         version: u32,
+        /// The newest version that this build reads.
+        known: u32,
     },
 }
 
@@ -68,15 +75,15 @@ impl RunError {
 }
 
 /// Reads the version ahead of the rest, which a newer version may have changed in any way.
-fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, RunError> {
+fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8], known: u32) -> Result<T, RunError> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,
     }
     let corrupt = |source| RunError::Corrupt { path: path.to_owned(), source };
     let Version { version } = serde_json::from_slice(bytes).map_err(corrupt)?;
-    if version > VERSION {
-        return Err(RunError::Newer { path: path.to_owned(), version });
+    if version > known {
+        return Err(RunError::Newer { path: path.to_owned(), version, known });
     }
     serde_json::from_slice(bytes).map_err(corrupt)
 }

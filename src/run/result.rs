@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::VERSION;
-use crate::engine::run::{Exit, Report, Stop};
+use super::RESULT_VERSION;
+use crate::engine::run::{Exit, OutOfMemory, Report, Stop, Tree};
 use crate::engine::time::Timestamp;
 
 /// A [`Report`] as it is written down.
@@ -43,12 +43,24 @@ pub struct RunResult {
     /// What else one must know.
     #[serde(default)]
     pub remark: Option<String>,
+    /// Bytes of output that are not in the file, for its limit.
+    #[serde(default)]
+    pub output_left_out: u64,
+    /// What was left of the process tree.
+    #[serde(default)]
+    pub tree: Option<Tree>,
+    /// What the run was waiting for when it was made to end, in a line.
+    #[serde(default)]
+    pub waited_for: Option<String>,
+    /// The kernel killed processes of it for want of memory.
+    #[serde(default)]
+    pub oom: Option<OutOfMemory>,
 }
 
 impl From<Report> for RunResult {
     fn from(report: Report) -> Self {
         Self {
-            version: VERSION,
+            version: RESULT_VERSION,
             exit: report.exit,
             stop: report.stop,
             started_at: report.started_at,
@@ -61,6 +73,10 @@ impl From<Report> for RunResult {
             message: report.message,
             error_tail: report.error_tail,
             remark: report.remark,
+            output_left_out: report.output_left_out,
+            tree: report.tree,
+            waited_for: report.waited_for,
+            oom: report.oom,
         }
     }
 }
@@ -80,6 +96,10 @@ impl From<RunResult> for Report {
             message: result.message,
             error_tail: result.error_tail,
             remark: result.remark,
+            output_left_out: result.output_left_out,
+            tree: result.tree,
+            waited_for: result.waited_for,
+            oom: result.oom,
         }
     }
 }

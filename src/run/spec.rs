@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::VERSION;
+use super::SPEC_VERSION;
 use crate::engine::job::{Command, JobName, JobSpec};
+use crate::engine::policy::Leftover;
+use crate::engine::resources::Resources;
 use crate::engine::run::{Claim, RunId, Trigger};
+use crate::engine::stop::StopLadder;
 use crate::engine::time::Timestamp;
 
 /// One run, complete: a shim reads nothing else of jobd's configuration.
@@ -45,8 +48,27 @@ pub struct RunSpec {
     /// The limit of the run, milliseconds.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
-    /// From SIGTERM to SIGKILL, milliseconds.
-    pub kill_grace_ms: u64,
+    /// How it is made to end.
+    #[serde(default = "term")]
+    pub stop: StopLadder,
+    /// What becomes of processes that outlive a main process that succeeded.
+    #[serde(default)]
+    pub leftover: Leftover,
+    /// How much of the output is kept, bytes; `None` is all of it.
+    #[serde(default)]
+    pub output_limit: Option<u64>,
+    /// What the job reads on descriptor 0; `None` is `/dev/null`.
+    #[serde(default)]
+    pub stdin: Option<PathBuf>,
+    /// Supplementary groups by name; `None` is those that the user database gives the user.
+    #[serde(default)]
+    pub groups: Option<Vec<String>>,
+    /// Whether the job may never gain rights (`PR_SET_NO_NEW_PRIVS`).
+    #[serde(default)]
+    pub no_new_privileges: bool,
+    /// What the job may use of the host.
+    #[serde(default)]
+    pub resources: Resources,
     /// The job's zone, an IANA name: `TZ` and the offset of `JOBD_SCHEDULED_AT`.
     pub zone: String,
     /// `LANG` of the job.
@@ -60,12 +82,17 @@ const fn yes() -> bool {
     true
 }
 
+/// The ladder of a spec written before specs had one.
+fn term() -> StopLadder {
+    StopLadder::term(Duration::from_secs(10))
+}
+
 impl RunSpec {
     /// The spec of a claimed run of a job. `lang` is jobd's own `LANG`, if it has one.
     #[must_use]
     pub fn new(job: &JobSpec, claim: &Claim, boot_id: &str, lang: Option<&str>) -> Self {
         Self {
-            version: VERSION,
+            version: SPEC_VERSION,
             run: claim.run,
             job: claim.job.clone(),
             boot_id: boot_id.to_owned(),
@@ -79,7 +106,13 @@ impl RunSpec {
             user: job.user.clone(),
             umask: job.umask,
             timeout_ms: claim.timeout.map(milliseconds),
-            kill_grace_ms: milliseconds(claim.kill_grace),
+            stop: job.stop.clone(),
+            leftover: job.leftover,
+            output_limit: job.output_limit,
+            stdin: job.stdin.clone(),
+            groups: job.groups.clone(),
+            no_new_privileges: job.no_new_privileges,
+            resources: job.resources.clone(),
             zone: job.zone.iana_name().unwrap_or("UTC").to_owned(),
             lang: lang.unwrap_or("C.UTF-8").to_owned(),
             cgroup: true,
@@ -90,12 +123,6 @@ impl RunSpec {
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout_ms.map(Duration::from_millis)
-    }
-
-    /// From SIGTERM to SIGKILL.
-    #[must_use]
-    pub const fn kill_grace(&self) -> Duration {
-        Duration::from_millis(self.kill_grace_ms)
     }
 }
 

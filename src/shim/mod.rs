@@ -26,6 +26,7 @@ pub use crate::engine::words::causes;
 
 use crate::clock;
 use crate::engine::run::{Exit, Report};
+use crate::failpoint::Failpoint;
 use crate::os::{self, Cgroup, SignalFd, SpawnFailure};
 use crate::output::Writer;
 use crate::run::{Mark, Reserved, RunError, RunFolder, RunResult, RunSpec, Started};
@@ -92,7 +93,10 @@ pub fn run(folder: PathBuf) -> Result<(), ShimError> {
         Ok(prepared) => supervise(&folder, &spec, &lock, &prepared, signals, log)?,
         Err(failure) => not_started(failure),
     };
-    write_result(&result, report)
+    Failpoint::BeforeResult.pass();
+    write_result(&result, report)?;
+    Failpoint::AfterResult.pass();
+    Ok(())
 }
 
 /// The descriptor must be the lock of this very folder, held; and the run must not have been started before.
@@ -139,8 +143,10 @@ fn supervise(
     let pid = std::process::id();
     let cgroup = if spec.cgroup { Cgroup::create(spec.run.0, pid) } else { None };
     let mut mark = our_mark(pid, cgroup.as_ref())?;
+    Failpoint::BeforeMark.pass();
     mark.write(lock, &folder.lock_path())?;
     lock.sync_all().map_err(system("sync the mark"))?;
+    Failpoint::AfterMark.pass();
     let started = clock::now();
     let (job, output) = match spawn(prepared, cgroup.as_ref()) {
         Ok(spawned) => spawned,
@@ -150,6 +156,7 @@ fn supervise(
         }
     };
     // Not needed to settle the run, only to show it: a disk that refuses it must not stop the job.
+    Failpoint::AfterStart.pass();
     mark.job = Some(Started { pid: job, at: started.wall });
     let _ = mark.write_further(lock, &folder.lock_path());
     let supervisor = Supervisor::new(folder, spec, (job, started), signals, output, Writer::new(log), cgroup);

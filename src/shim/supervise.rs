@@ -69,7 +69,7 @@ impl<'a> Supervisor<'a> {
             job,
             started,
             signals,
-            ladder: Ladder::new(started.monotonic, spec.timeout(), spec.kill_grace()),
+            ladder: Ladder::new(started.monotonic, spec.timeout(), spec.stop.grace()),
             stdout: Some(output.stdout),
             stderr: Some(output.stderr),
             buffer: vec![0; READ_BYTES],
@@ -274,6 +274,10 @@ impl<'a> Supervisor<'a> {
             message: report::message(self.folder).or_else(|| self.last_line.message()),
             error_tail: self.stderr_tail.text(),
             remark: (!self.remarks.is_empty()).then(|| self.remarks.join("; ")),
+            output_left_out: 0,
+            tree: None,
+            waited_for: None,
+            oom: None,
         }
     }
 }

@@ -13,7 +13,6 @@ use jobctl::api::socket::Socket;
 use jobctl::api::supervisor::{Api, Command, Facts, Refusal};
 use jobctl::api::types::{AlertBacklog, Incident, RunQuery, State};
 use jobctl::engine::job::{Command as Program, JobName, JobSpec};
-use jobctl::engine::policy::{CatchUp, Overlap};
 use jobctl::engine::record::RunRecord;
 use jobctl::engine::run::{RunId, Status, Trigger};
 use jobctl::engine::schedule::Schedule;
@@ -211,24 +210,14 @@ fn facts(dir: &Path) -> Facts {
 
 fn spec(name: &str) -> JobSpec {
     JobSpec {
-        name: JobName::new(name).unwrap(),
         description: Some(format!("{name}: 시험")),
         schedules: vec![Schedule::parse("0 23 * * *").unwrap()],
         zone: TimeZone::get("Asia/Seoul").unwrap(),
-        command: Program::Shell("true".to_owned()),
-        timeout: Some(Duration::from_hours(1)),
-        kill_grace: Duration::from_secs(10),
-        overlap: Overlap::Skip,
-        catch_up: CatchUp::Latest,
-        catch_up_window: Duration::from_hours(24),
         alert: vec!["ops".to_owned()],
-        cwd: "/".into(),
         env: BTreeMap::from([("API_KEY".to_owned(), "hunter2".to_owned())]),
-        env_file: None,
-        user: None,
-        umask: 0o022,
         config_hash: "c0ffee".to_owned(),
         schedule_hash: "c0ffee".to_owned(),
+        ..JobSpec::new(JobName::new(name).unwrap(), Program::Shell("true".to_owned()))
     }
 }
 

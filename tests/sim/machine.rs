@@ -8,7 +8,7 @@ use jobctl::engine::event::{Effect, Event, Remark, RequestId};
 use jobctl::engine::job::{JobName, JobSpec};
 use jobctl::engine::ledger::Batch;
 use jobctl::engine::policy::CatchUp;
-use jobctl::engine::recovery::{Boot, Evidence};
+use jobctl::engine::recovery::{Boot, Proof};
 use jobctl::engine::run::{Claim, Exit, Report, RunId, Status, Trigger};
 use jobctl::engine::scheduler::{Scheduler, Settings};
 use jobctl::engine::time::{Monotonic, Now, Timestamp};
@@ -430,11 +430,11 @@ impl Machine {
         }
         self.note(&if reboot { "restart after a reboot" } else { "restart" });
         let snapshot = self.ledger.snapshot();
-        let evidence = snapshot.open.iter().filter(|open| !open.queued);
-        let evidence: BTreeMap<_, _> =
-            evidence.map(|open| (open.claim.run, self.inspect(open.claim.run))).collect();
-        for (run, found) in &evidence {
-            if *found == Evidence::NeverStarted {
+        let proofs = snapshot.open.iter().filter(|open| !open.queued);
+        let proofs: BTreeMap<_, _> =
+            proofs.map(|open| (open.claim.run, self.inspect(open.claim.run))).collect();
+        for (run, found) in &proofs {
+            if *found == Proof::NeverStarted {
                 self.totals.count("never started");
                 self.unstarted.insert(*run, Status::Missed);
             }
@@ -448,7 +448,7 @@ impl Machine {
         let mut effects = Vec::new();
         let specs = self.specs.clone();
         let now = self.now();
-        let engine = Scheduler::recover(settings, specs, snapshot, evidence, &boot, now, &mut effects);
+        let engine = Scheduler::recover(settings, specs, snapshot, proofs, &boot, now, &mut effects);
         self.engine = Some(engine);
         self.act(effects)
     }
@@ -467,11 +467,11 @@ impl Machine {
         self.alive.clear();
     }
 
-    fn inspect(&self, run: RunId) -> Evidence {
+    fn inspect(&self, run: RunId) -> Proof {
         match self.processes.get(&run) {
-            None => Evidence::NeverStarted,
-            Some(process) if process.over => Evidence::Ended(Box::new(process.report.clone())),
-            Some(_) => Evidence::Held,
+            None => Proof::NeverStarted,
+            Some(process) if process.over => Proof::Ended(Box::new(process.report.clone())),
+            Some(_) => Proof::Held,
         }
     }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use jobctl::engine::job::{Command, JobName, JobSpec};
-use jobctl::engine::policy::{CatchUp, Overlap};
+use jobctl::engine::policy::CatchUp;
 use jobctl::engine::schedule::Schedule;
+use jobctl::engine::stop::StopLadder;
 
 use super::process::Habits;
 use super::rng::Rng;
@@ -88,24 +88,15 @@ pub fn job(name: &str, rng: &mut Rng) -> (JobSpec, i64) {
     let (text, period) =
         *rng.pick(&[("*/10 * * * * *", 10), ("* * * * *", 60), ("*/5 * * * *", 300), ("0 * * * *", 3600)]);
     let spec = JobSpec {
-        name: JobName::new(name).unwrap(),
-        description: None,
         schedules: vec![Schedule::parse(text).unwrap()],
-        zone: TimeZone::UTC,
-        command: Command::Shell("true".into()),
         timeout: Some(Duration::from_secs(rng.range(5, 300))),
-        kill_grace: Duration::from_secs(rng.range(1, 20)),
-        overlap: Overlap::Skip,
+        stop: StopLadder::term(Duration::from_secs(rng.range(1, 20))),
         catch_up: *rng.pick(&[CatchUp::Skip, CatchUp::Latest, CatchUp::All]),
         catch_up_window: Duration::from_secs(*rng.pick(&[300, 3600, 86_400])),
         alert: vec!["ops".into()],
-        cwd: "/".into(),
-        env: BTreeMap::new(),
-        env_file: None,
-        user: None,
-        umask: 0o022,
         config_hash: "c".into(),
         schedule_hash: text.into(),
+        ..JobSpec::new(JobName::new(name).unwrap(), Command::Shell("true".into()))
     };
     (spec, period)
 }

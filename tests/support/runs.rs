@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use jobctl::clock;
 use jobctl::engine::job::Command;
+use jobctl::engine::policy::Leftover;
+use jobctl::engine::resources::Resources;
 use jobctl::engine::run::{Report, RunId, Trigger};
+use jobctl::engine::stop::StopLadder;
 use jobctl::os;
 use jobctl::output::{Line, Parser, Stream};
 use jobctl::process::{Launcher, Shim, watch};
@@ -64,7 +67,13 @@ impl Run {
             user: None,
             umask: 0o022,
             timeout_ms: None,
-            kill_grace_ms: 10_000,
+            stop: StopLadder::term(Duration::from_secs(10)),
+            leftover: Leftover::default(),
+            output_limit: None,
+            stdin: None,
+            groups: None,
+            no_new_privileges: false,
+            resources: Resources::default(),
             zone: "Asia/Seoul".to_owned(),
             lang: "C.UTF-8".to_owned(),
             cgroup: true,

@@ -87,9 +87,7 @@ pub(crate) const fn queued(claim: Claim) -> Change {
 pub(crate) fn report(exit: Exit) -> Report {
     Report {
         exit,
-        stop: None,
         started_at: Some(at("01:00:00.250")),
-        ended_at: at("01:00:02.750"),
         duration: Duration::from_millis(2_500),
         pid: Some(4711),
         cpu: Duration::from_millis(1_200),
@@ -97,7 +95,7 @@ pub(crate) fn report(exit: Exit) -> Report {
         output_bytes: 99,
         message: Some("213건 청구서 발행 완료".to_owned()),
         error_tail: "Traceback".to_owned(),
-        remark: None,
+        ..Report::lost("", None, at("01:00:02.750"))
     }
 }
 

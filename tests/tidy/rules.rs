@@ -3,8 +3,9 @@
 use super::source::{Source, block, line_of, words};
 
 /// Who may use whom among the modules of `src/` (drawn in `src/lib.rs`). What is not here may not be used.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("engine", &[]),
+    ("failpoint", &[]),
     ("config", &["engine"]),
     // Its timer waits through the runtime, which only `os` may register a descriptor with.
     ("clock", &["engine", "os"]),
@@ -12,8 +13,8 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("os", &["engine"]),
     ("run", &["engine", "os"]),
     ("output", &["engine"]),
-    ("process", &["run", "os", "engine"]),
-    ("shim", &["run", "output", "os", "clock", "engine"]),
+    ("process", &["run", "os", "engine", "failpoint"]),
+    ("shim", &["run", "output", "os", "clock", "engine", "failpoint"]),
     ("forward", &["store", "run", "output", "engine", "clock"]),
     ("api", &["store", "run", "output", "engine", "clock"]),
     ("cli", &["api", "config", "engine", "store", "run", "output", "clock"]),
@@ -21,7 +22,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
 
 /// The daemon joins the parts, and nothing uses it but its program.
 const DAEMON: &[&str] =
-    &["config", "clock", "process", "store", "forward", "api", "run", "output", "engine", "os"];
+    &["config", "clock", "process", "store", "forward", "api", "run", "output", "engine", "os", "failpoint"];
 
 /// What the programs use of the library.
 const PROGRAMS: [(&str, &[&str]); 3] = [

@@ -6,7 +6,7 @@ use crate::run::{Mark, RunError, RunFolder};
 
 /// What became of a run that was to be launched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Evidence {
+pub enum Finding {
     /// A shim holds it. Without a mark it has not got so far as to start the job yet.
     Held {
         /// Who holds it.
@@ -32,7 +32,7 @@ pub enum Evidence {
 ///
 /// # Errors
 /// When the folder cannot be read, or a newer jobd wrote it: then nothing is known, not even that the run is lost.
-pub fn inspect(folder: &RunFolder, boot_id: &str) -> Result<Evidence, RunError> {
+pub fn inspect(folder: &RunFolder, boot_id: &str) -> Result<Finding, RunError> {
     let held = match folder.open_lock()? {
         Some(lock) => os::is_locked(&lock).map_err(RunError::io("ask", &folder.lock_path()))?,
         None => false,
@@ -40,17 +40,17 @@ pub fn inspect(folder: &RunFolder, boot_id: &str) -> Result<Evidence, RunError> 
     let mark = corrupt_as_text(folder.mark())?;
     if held {
         // A mark that is not whole yet counts as none yet.
-        return Ok(Evidence::Held { mark: mark.unwrap_or(None) });
+        return Ok(Finding::Held { mark: mark.unwrap_or(None) });
     }
     let result = match corrupt_as_text(folder.result())? {
-        Ok(Some(result)) => return Ok(Evidence::Ended(Box::new(result.into()))),
+        Ok(Some(result)) => return Ok(Finding::Ended(Box::new(result.into()))),
         Ok(None) => Ok(()),
         Err(why) => Err(why),
     };
     Ok(match (result, mark) {
-        (Err(why), mark) => Evidence::Lost { why, mark: mark.unwrap_or(None) },
-        (Ok(()), Err(why)) => Evidence::Lost { why, mark: None },
-        (Ok(()), Ok(Some(mark))) if mark.boot_id != boot_id => lost("the host was rebooted", Some(mark)),
+        (Err(why), mark) => Finding::Lost { why, mark: mark.unwrap_or(None) },
+        (Ok(()), Err(why)) => Finding::Lost { why, mark: None },
+        (Ok(()), Ok(Some(mark))) if mark.boot_id != boot_id => lost("host rebooted", Some(mark)),
         (Ok(()), Ok(Some(mark))) => lost("its shim vanished", Some(mark)),
         (Ok(()), Ok(None)) => without_mark(folder, boot_id)?,
     })
@@ -58,20 +58,20 @@ pub fn inspect(folder: &RunFolder, boot_id: &str) -> Result<Evidence, RunError> 
 
 /// No mark: never started, if it is the same boot. After another one, a disk that breaks its word may have lost the
 /// mark, and a run that is called never started would be started again.
-fn without_mark(folder: &RunFolder, boot_id: &str) -> Result<Evidence, RunError> {
+fn without_mark(folder: &RunFolder, boot_id: &str) -> Result<Finding, RunError> {
     Ok(match corrupt_as_text(folder.spec())? {
-        Ok(Some(spec)) if spec.boot_id != boot_id => lost("the host was rebooted", None),
-        Ok(_) => Evidence::NeverStarted,
+        Ok(Some(spec)) if spec.boot_id != boot_id => lost("host rebooted", None),
+        Ok(_) => Finding::NeverStarted,
         // The spec is written whole before a shim is started, so only a disk fault can have torn it.
-        Err(why) => Evidence::Lost { why, mark: None },
+        Err(why) => Finding::Lost { why, mark: None },
     })
 }
 
-fn lost(why: &str, mark: Option<Mark>) -> Evidence {
-    Evidence::Lost { why: why.to_owned(), mark }
+fn lost(why: &str, mark: Option<Mark>) -> Finding {
+    Finding::Lost { why: why.to_owned(), mark }
 }
 
-/// A corrupt file is evidence; one that cannot be read or is newer is none.
+/// A corrupt file proves something; one that cannot be read or is newer proves nothing.
 fn corrupt_as_text<T>(read: Result<T, RunError>) -> Result<Result<T, String>, RunError> {
     match read {
         Ok(value) => Ok(Ok(value)),
