@@ -1,6 +1,6 @@
 //! The real `jobd-shim` with real processes: how jobs start, end, and are made to end.
 
-#[path = "support/runs.rs"]
+#[path = "../support/runs.rs"]
 mod runs;
 
 use std::fs::{self, File};
