@@ -2,17 +2,44 @@
 
 SEEDS ?= 20000
 KILLS ?= 200
+RUNS ?= 2000
+STOPPED ?= 40
+FLOOD_BYTES ?= 10000000000
 
 # Where `make install` puts things. DESTDIR is put before every path, for packagers.
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 # systemd looks into these two prefixes by itself, and into /etc for all others.
 UNITDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),$(PREFIX)/lib/systemd/system,/etc/systemd/system)
+SYSUSERSDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),$(PREFIX)/lib/sysusers.d,/etc/sysusers.d)
 DOCDIR ?= $(PREFIX)/share/doc/jobctl
+# What jobs may do: `root`, as jobs of cron may but for what the unit names; `hardened`, as a user of their own.
+PROFILE ?= root
 # A folder with the three programs, when they are built already: make install BIN=target/debug
 BIN ?=
 
 PROGRAMS := jobd jobctl jobd-shim
+UNITS := jobd.service jobd-runs.service jobd-failure.service jobd-retry.service jobd-retry.timer
+HARDENED := jobd.service jobd-runs.service jobd-failure.service
+
+# $(call fill_in,FILE,PLACE)
+fill_in = sed 's|@PREFIX@|$(PREFIX)|g' $(1) > "$(DESTDIR)$(2)"; chmod 0644 "$(DESTDIR)$(2)"
+# The root profile is the units alone; the hardened one is drop-ins to them, and a user.
+define install_root
+set -e; for unit in $(HARDENED); do \
+    rm -f "$(DESTDIR)$(UNITDIR)/$$unit.d/hardened.conf"; \
+    test ! -d "$(DESTDIR)$(UNITDIR)/$$unit.d" \
+        || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$(UNITDIR)/$$unit.d"; \
+done
+rm -f "$(DESTDIR)$(SYSUSERSDIR)/jobd.conf"
+endef
+define install_hardened
+set -e; for unit in $(HARDENED); do \
+    install -d "$(DESTDIR)$(UNITDIR)/$$unit.d"; \
+    $(call fill_in,systemd/hardened/$$unit.conf,$(UNITDIR)/$$unit.d/hardened.conf); \
+done
+install -D -m 0644 systemd/hardened/sysusers.conf "$(DESTDIR)$(SYSUSERSDIR)/jobd.conf"
+endef
 DOCUMENTS := LICENSE-APACHE LICENSE-MIT CHANGELOG.md $(wildcard README*.md jobs.toml)
 CARGO := cargo
 # The simulation is all computing, so our code and the calendar's are optimised for it. Its checks of overflow and its
@@ -20,11 +47,12 @@ CARGO := cargo
 OPTIMISED := --config profile.dev.package.jobctl.opt-level=2 --config profile.dev.package.jiff.opt-level=2
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint sim bench crash release install uninstall
+.PHONY: help build demo test lint sim bench crash faults release install uninstall
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  Settings: SEEDS=$(SEEDS) KILLS=$(KILLS) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) BIN=$(BIN)"
+	@echo "  Settings: SEEDS=$(SEEDS) KILLS=$(KILLS) RUNS=$(RUNS) PREFIX=$(PREFIX) PROFILE=$(PROFILE)"
+	@echo "            DESTDIR=$(DESTDIR) BIN=$(BIN)"
 
 build: ## the three programs, debug build, into target/debug
 	@scripts/need.sh cargo cc
@@ -39,14 +67,14 @@ test: build ## every test, the short simulation and the short crash test include
 	$(CARGO) test --locked
 	PYTHONPYCACHEPREFIX=target/pycache python3 -m unittest discover -s tests/academy
 
-lint: ## formatting, clippy, documentation, scripts, the systemd unit; any warning fails
+lint: ## formatting, clippy, documentation, scripts, the systemd units; any warning fails
 	@scripts/need.sh cargo cc python3 systemd-analyze
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib --document-private-items
 	PYTHONPYCACHEPREFIX=target/pycache python3 -W error -m compileall -q -f examples tests
-	bash -n scripts/*.sh && bash -n .ci/run
-	scripts/verify-unit.sh
+	bash -n scripts/*.sh && bash -n .ci/run && sh -n systemd/jobd-runs
+	scripts/verify-units.sh
 
 sim: ## the long simulation: make sim SEEDS=20000
 	@scripts/need.sh cargo cc
@@ -59,27 +87,36 @@ bench: ## the benchmarks, optimised; the first time it builds everything for it
 crash: build ## kills jobd at random moments while jobs fire: make crash KILLS=200
 	KILLS=$(KILLS) $(CARGO) test --locked --test crash -- --nocapture
 
+faults: build ## every fault of tests/faults/README.md, the crowds at full size: make faults RUNS=2000
+	RUNS=$(RUNS) STOPPED=$(STOPPED) FLOOD_BYTES=$(FLOOD_BYTES) $(CARGO) test --locked --test faults -- --nocapture
+
 release: ## the three programs, optimised, into target/release; takes minutes
 	@scripts/need.sh cargo cc
 	$(CARGO) build --locked --release --bins
 
-install: $(if $(BIN),,release) ## programs, systemd unit, first jobs.toml, documents
-	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(DOCDIR)"
+install: $(if $(BIN),,release) ## programs, systemd units, first jobs.toml, documents; PROFILE=hardened: another user
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/libexec" "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(DOCDIR)"
 	install -d -m 0755 "$(DESTDIR)$(SYSCONFDIR)/jobd"
 	set -e; for program in $(PROGRAMS); do \
 	    install -m 0755 "$(or $(BIN),target/release)/$$program" "$(DESTDIR)$(PREFIX)/bin/$$program"; \
 	done
-	sed 's|@PREFIX@|$(PREFIX)|g' systemd/jobd.service > "$(DESTDIR)$(UNITDIR)/jobd.service"
-	chmod 0644 "$(DESTDIR)$(UNITDIR)/jobd.service"
+	install -m 0755 systemd/jobd-runs "$(DESTDIR)$(PREFIX)/libexec/jobd-runs"
+	set -e; for unit in $(UNITS); do \
+	    $(call fill_in,systemd/$$unit,$(UNITDIR)/$$unit); \
+	done
+	$(or $(install_$(PROFILE)),$(error PROFILE=$(PROFILE) is not known: root or hardened))
 	test -e "$(DESTDIR)$(SYSCONFDIR)/jobd/jobs.toml" \
 	    || install -m 0644 systemd/jobs.toml "$(DESTDIR)$(SYSCONFDIR)/jobd/jobs.toml"
 	install -m 0644 $(DOCUMENTS) "$(DESTDIR)$(DOCDIR)"
 	install -D -m 0644 -t "$(DESTDIR)$(DOCDIR)/docs" docs/schedule.md
-	@echo "installed; next: edit $(SYSCONFDIR)/jobd/jobs.toml, then systemctl daemon-reload && systemctl enable --now jobd"
+	@echo "installed; next: edit $(SYSCONFDIR)/jobd/jobs.toml, then"
+	@echo "  $(if $(filter hardened,$(PROFILE)),systemd-sysusers && )systemctl daemon-reload && systemctl enable --now jobd"
 
 uninstall: ## takes all of that away again, except the configuration and the state
 	set -e; for program in $(PROGRAMS); do rm -f "$(DESTDIR)$(PREFIX)/bin/$$program"; done
-	rm -f "$(DESTDIR)$(UNITDIR)/jobd.service"
+	rm -f "$(DESTDIR)$(PREFIX)/libexec/jobd-runs"
+	set -e; for unit in $(UNITS); do rm -f "$(DESTDIR)$(UNITDIR)/$$unit"; done
+	$(install_root)
 	set -e; for document in $(DOCUMENTS); do rm -f "$(DESTDIR)$(DOCDIR)/$$document"; done
 	rm -rf "$(DESTDIR)$(DOCDIR)/docs"
 	test ! -d "$(DESTDIR)$(DOCDIR)" || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$(DOCDIR)"

@@ -6,9 +6,15 @@ set -euo pipefail
 package_of() {
     case "$1" in
         cc) echo build-essential ;;
+        debootstrap) echo debootstrap ;;
         make) echo make ;;
         python3) echo python3 ;;
         systemd-analyze) echo systemd ;;
+        mke2fs) echo e2fsprogs ;;
+        timeout) echo coreutils ;;
+        qemu-img) echo qemu-utils ;;
+        qemu-system-x86_64) echo qemu-system-x86 ;;
+        unshare | nsenter) echo util-linux ;;
         cargo)
             echo "cargo is missing: install Rust with https://rustup.rs" >&2
             return 1

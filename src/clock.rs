@@ -24,6 +24,12 @@ pub fn now() -> Now {
     Now { wall: wall(), monotonic: Monotonic::new(read(ClockId::Monotonic)) }
 }
 
+/// The time since the host booted, sleep included: what the kernel dates processes by.
+#[must_use]
+pub fn since_boot() -> Duration {
+    read(ClockId::Boottime)
+}
+
 /// When the host booted, on the wall clock as it is set now.
 #[must_use]
 pub fn booted_at() -> Timestamp {

@@ -1,9 +1,32 @@
-//! Places between two durable steps, at which a test lets a process die.
+//! Places between two durable steps, at which a test lets a process die, and places where it lets jobd panic.
 //!
-//! **Invariant:** a release build passes over all of them; a debug build does so too unless `JOBD_FAILPOINT` names one.
+//! **Invariant:** a release build passes over all of them; a debug build does so too unless `JOBD_FAILPOINT` or
+//! `JOBD_PANIC` names one.
 
-/// The variable that names the place.
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The variable that names the place to die at.
 pub const VARIABLE: &str = "JOBD_FAILPOINT";
+/// The variable that says where jobd panics: the place, the job and how many times, as in `attend:backup:1`.
+const PANIC_VARIABLE: &str = "JOBD_PANIC";
+/// How often it has.
+static PANICS: AtomicU32 = AtomicU32::new(0);
+
+/// Panics, as by a fault of ours, if the variable says so for this place and job.
+///
+/// # Panics
+/// That is what it is for.
+#[track_caller]
+pub fn panic_at(place: &str, job: &str) {
+    let Some(said) = cfg!(debug_assertions).then(|| std::env::var(PANIC_VARIABLE).ok()).flatten() else {
+        return;
+    };
+    let mut words = said.split(':');
+    let is_here = words.next() == Some(place) && words.next() == Some(job);
+    let times = words.next().and_then(|times| times.parse().ok()).unwrap_or(1);
+    let is_asked_for = is_here && PANICS.fetch_add(1, Ordering::Relaxed) < times;
+    assert!(!is_asked_for, "asked for by {PANIC_VARIABLE}");
+}
 
 /// A place to die at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +35,10 @@ pub enum Failpoint {
     BeforeClaim,
     /// jobd: a claim is durable, and nothing has been done about it.
     AfterClaim,
+    /// jobd: the turn of a run that waited is durable, and nothing has been done about it.
+    AfterTurn,
+    /// jobd: the run folder is made and locked, and there is nothing in it.
+    BeforeSpec,
     /// jobd: the run folder is ready and locked, and no shim has been started.
     BeforeFork,
     /// jobd: the shim has been started.
@@ -22,6 +49,8 @@ pub enum Failpoint {
     AfterMark,
     /// The shim: the job runs, and the mark does not name it yet.
     AfterStart,
+    /// jobd: who wants the run to end is written down, and its shim has not been told.
+    BeforeSignal,
     /// The shim: the job is over, and its result is not written.
     BeforeResult,
     /// The shim: the result is durable, and the lock is still held.
@@ -30,22 +59,28 @@ pub enum Failpoint {
     BeforeRow,
     /// jobd: the row is final.
     AfterRow,
+    /// jobd: a message has arrived, and is not marked as delivered.
+    AfterDelivery,
 }
 
 impl Failpoint {
     /// All of them, in the order in which a run comes by.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::BeforeClaim,
         Self::AfterClaim,
+        Self::AfterTurn,
+        Self::BeforeSpec,
         Self::BeforeFork,
         Self::AfterFork,
         Self::BeforeMark,
         Self::AfterMark,
         Self::AfterStart,
+        Self::BeforeSignal,
         Self::BeforeResult,
         Self::AfterResult,
         Self::BeforeRow,
         Self::AfterRow,
+        Self::AfterDelivery,
     ];
 
     /// The word in the variable.
@@ -54,15 +89,19 @@ impl Failpoint {
         match self {
             Self::BeforeClaim => "before-claim",
             Self::AfterClaim => "after-claim",
+            Self::AfterTurn => "after-turn",
+            Self::BeforeSpec => "before-spec",
             Self::BeforeFork => "before-fork",
             Self::AfterFork => "after-fork",
             Self::BeforeMark => "before-mark",
             Self::AfterMark => "after-mark",
             Self::AfterStart => "after-start",
+            Self::BeforeSignal => "before-signal",
             Self::BeforeResult => "before-result",
             Self::AfterResult => "after-result",
             Self::BeforeRow => "before-row",
             Self::AfterRow => "after-row",
+            Self::AfterDelivery => "after-delivery",
         }
     }
 
@@ -71,5 +110,15 @@ impl Failpoint {
         if cfg!(debug_assertions) && std::env::var(VARIABLE).is_ok_and(|name| name == self.as_str()) {
             std::process::abort();
         }
+    }
+}
+
+/// The word in the variable that lets [`hang`] hang.
+pub const EVIDENCE_HANGS: &str = "evidence-hangs";
+
+/// Stays here for ever, in a debug build and if the variable says so.
+pub fn hang(name: &str) {
+    while cfg!(debug_assertions) && std::env::var(VARIABLE).is_ok_and(|named| named == name) {
+        std::thread::park();
     }
 }

@@ -31,7 +31,7 @@
 //! | [`clock`] | the only file that reads a clock or arms a timer |
 //! | [`failpoint`] | where a test lets a process die between two durable steps |
 //! | [`store`] | the embedded database, the only module with SQL for it: batches in, a snapshot and rows out |
-//! | [`run`] | the run folder: `spec.json`, `result.json`, the lock and its mark |
+//! | [`run`] | the run folder: `spec.json`, `evidence.json`, `stuck.json`, `result.json`, the lock and its mark |
 //! | [`output`] | the run's output file: its format, writer and reader |
 //! | [`os`] | what the kernel offers, wrapped: processes, control groups, locks; all `unsafe` code |
 //! | [`shim`] | what `jobd-shim` does: starts one job, ends it in time, tells how it ended |
@@ -51,7 +51,7 @@
 //! shim    ─► run output os clock engine
 //! process ─► run os engine
 //! run, clock ─► os engine
-//! daemon, process, shim ─► failpoint ─► nothing
+//! daemon, process, shim, forward ─► failpoint ─► nothing
 //! config, store, output, os ─► engine ─► nothing
 //! ```
 //!
@@ -69,9 +69,9 @@
 //! 4. A row says RUNNING only while a shim holds the run; a jobd that starts settles all others before it is ready.
 //! 5. A finished run never changes.
 //! 6. No process of a run outlives its timeout, its kill grace and two seconds more, whether or not jobd is there. If
-//!    the kernel does not let one go, the row says so.
-//! 7. Every byte that a job wrote is in its output file, also what it wrote while jobd was down. What a failing disk
-//!    refused is counted, in the file and in the row.
+//!    the kernel does not let one go, the run is not over, and the row and an alert say so.
+//! 7. Every byte that a job wrote is in its output file, also what it wrote while jobd was down. What was over the
+//!    job's limit, or what a failing disk refused, is counted, in the file and in the row.
 //! 8. FAILED, TIMEOUT and LOST belong to an incident of the job. Its beginning and each new kind in it are told at
 //!    least once, and one recovery follows. A downtime is one message about everything missed in it.
 //! 9. A wall clock that goes back repeats no fire; one that goes ahead is a downtime.

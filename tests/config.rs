@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use jobctl::config::{Config, Diagnostic, LoadOptions, Rejected, Secret, Severity, load, summary};
 use jobctl::engine::job::Command;
-use jobctl::engine::policy::CatchUp;
+use jobctl::engine::policy::{CatchUp, Leftover};
+use jobctl::engine::resources::{GroupLimits, IoPriority, Resources, Rlimit, RlimitPair};
 use jobctl::engine::stop::StopLadder;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -107,6 +108,119 @@ fn a_job_gets_every_default_and_keeps_what_it_says() {
 }
 
 #[test]
+fn the_end_and_the_limits_of_a_run_are_taken_as_they_are_written() {
+    let config = load_text(
+        "[defaults]\nkill_grace = \"3s\"\nleftover = \"warn\"\nrlimits = { core = 0, nofile = 1024 }\n\
+         limits = { memory = \"1GiB\", pids = 50, required = true }\n\
+         [jobs.plain]\nschedule = \"@daily\"\nshell = \"true\"\n\
+         [jobs.own]\nschedule = \"@daily\"\nshell = \"true\"\nleftover = \"allow\"\noutput_limit = \"none\"\n\
+         stop_signals = [\"QUIT:10s\", \"TERM:1m30s\", \"KILL\"]\nstdin = \"answers\"\ngroups = [\"daemon\"]\n\
+         no_new_privileges = true\nnice = -5\nionice = \"best-effort:7\"\n\
+         rlimits = { nofile = [100, \"unlimited\"], as = \"2GiB\", stack = \"unlimited\" }\n\
+         limits = { memory = \"none\", cpu = \"150%\", required = false }\n",
+    )
+    .unwrap_or_else(|rejected| panic!("{rejected}"));
+    let both = |limit| RlimitPair { soft: limit, hard: limit };
+    let plain = &config.jobs["plain"];
+    assert_eq!(plain.stop, StopLadder::term(Duration::from_secs(3)));
+    assert_eq!((plain.leftover, plain.output_limit), (Leftover::Warn, Some(100_000_000)));
+    assert_eq!((plain.stdin.clone(), plain.groups.clone(), plain.no_new_privileges), (None, None, false));
+    let expected = Resources {
+        rlimits: [(Rlimit::Core, both(Some(0))), (Rlimit::Nofile, both(Some(1024)))].into(),
+        group: GroupLimits {
+            memory: Some(1 << 30),
+            pids: Some(50),
+            required: true,
+            ..GroupLimits::default()
+        },
+        ..Resources::default()
+    };
+    assert_eq!(plain.resources, expected);
+    let own = &config.jobs["own"];
+    assert_eq!(own.stop.to_string(), "QUIT:10s TERM:1m30s KILL");
+    assert_eq!((own.leftover, own.output_limit), (Leftover::Allow, None));
+    assert!(own.stdin.as_ref().is_some_and(|path| path.is_absolute() && path.ends_with("answers")));
+    assert_eq!((own.groups.as_deref(), own.no_new_privileges), (Some(&["daemon".to_owned()][..]), true));
+    let expected = Resources {
+        nice: Some(-5),
+        io: Some(IoPriority::BestEffort(7)),
+        rlimits: [
+            (Rlimit::As, both(Some(2 << 30))),
+            (Rlimit::Core, both(Some(0))),
+            (Rlimit::Nofile, RlimitPair { soft: Some(100), hard: None }),
+            (Rlimit::Stack, both(None)),
+        ]
+        .into(),
+        group: GroupLimits { cpu_percent: Some(150), pids: Some(50), ..GroupLimits::default() },
+    };
+    assert_eq!(own.resources, expected);
+}
+
+#[test]
+fn a_job_says_how_it_ends_in_place_of_what_all_say() {
+    let text = |defaults: &str, own: &str| {
+        format!("[defaults]\n{defaults}\n[jobs.a]\nschedule = \"@daily\"\nshell = \"x\"\n{own}\n")
+    };
+    let (grace, ladder) = ("kill_grace = \"3s\"", "stop_signals = [\"INT:1s\", \"KILL\"]");
+    for (defaults, own, expected) in [
+        (grace, ladder, "INT:1s KILL"),
+        (ladder, grace, "TERM:3s KILL"),
+        (ladder, "", "INT:1s KILL"),
+        ("", "stop_signals = [\"KILL\"]", "KILL"),
+    ] {
+        let config = load_text(&text(defaults, own)).unwrap_or_else(|rejected| panic!("{rejected}"));
+        assert_eq!(config.jobs["a"].stop.to_string(), expected);
+    }
+    let both = format!("{grace}\n{ladder}");
+    assert_mistake(
+        &text("", &both),
+        "7:1",
+        &["job \"a\" has both `kill_grace` and `stop_signals`", "keep the one"],
+    );
+    assert_mistake(&text(&both, ""), "3:1", &["[defaults] has both `kill_grace` and `stop_signals`", "keep"]);
+}
+
+/// A change of any key of a job changes its fingerprint.
+#[test]
+fn no_key_is_forgotten_in_the_fingerprint() {
+    let hash = |lines: &str| {
+        let text = format!("timezone = \"UTC\"\n{JOB}cwd = \"/\"\n{lines}\n");
+        let config = load_text(&text).unwrap_or_else(|rejected| panic!("{rejected}"));
+        config.jobs["a"].config_hash.clone()
+    };
+    let lines = [
+        "",
+        "description = \"d\"",
+        "timezone = \"Asia/Seoul\"",
+        "timeout = \"2h\"",
+        "kill_grace = \"11s\"",
+        "stop_signals = [\"QUIT:10s\", \"KILL\"]",
+        "leftover = \"allow\"",
+        "output_limit = \"1MB\"",
+        "catch_up = \"all\"",
+        "catch_up_window = \"2d\"",
+        "env = { A = \"1\" }",
+        "env_file = \"/a.env\"",
+        "stdin = \"/dev/zero\"",
+        "user = \"root\"",
+        "groups = []",
+        "groups = [\"daemon\"]",
+        "no_new_privileges = true",
+        "umask = \"077\"",
+        "nice = 1",
+        "ionice = \"idle\"",
+        "rlimits = { nofile = 10 }",
+        "rlimits = { nofile = [9, 10] }",
+        "limits = { memory = \"1GiB\" }",
+        "limits = { cpu = \"50%\" }",
+        "limits = { pids = 9 }",
+        "limits = { required = true }",
+    ];
+    let hashes: std::collections::BTreeSet<_> = lines.iter().map(|lines| hash(lines)).collect();
+    assert_eq!(hashes.len(), lines.len());
+}
+
+#[test]
 fn fingerprints_follow_what_they_stand_for() {
     let text = |schedule: &str, timeout: &str| {
         format!(
@@ -167,6 +281,56 @@ fn each_mistake_in_a_job_is_told_with_its_place() {
     ] {
         let number = 4 + last.matches('\n').count();
         assert_mistake(&format!("{JOB}{last}\n"), &format!("{number}:{column}"), &words);
+    }
+}
+
+#[test]
+fn each_mistake_in_how_a_job_ends_and_what_it_may_use_is_told() {
+    for (last, column, words) in [
+        ("stop_signals = []", 16, ["empty list", "\"KILL\"]"]),
+        ("stop_signals = \"TERM\"", 16, ["found a string", "\"QUIT:10s\", \"TERM:30s\", \"KILL\""]),
+        ("stop_signals = [\"TERM:1s\"]", 17, ["ends with \"TERM:1s\", not with \"KILL\"", "\"KILL\"]"]),
+        ("stop_signals = [\"KILL:5s\"]", 17, ["ends with \"KILL:5s\"", "has no duration"]),
+        ("stop_signals = [\"TERM\", \"KILL\"]", 17, ["\"TERM\" has no duration", "\"TERM:10s\""]),
+        ("stop_signals = [\"TERM:1\", \"KILL\"]", 23, ["no unit", "\"1s\" or \"1m\""]),
+        ("stop_signals = [\"SIGTERM:1s\", \"KILL\"]", 18, ["\"SIGTERM\" is no signal", "mean \"TERM\"?"]),
+        ("stop_signals = [\"STOP:1s\", \"KILL\"]", 18, ["\"STOP\" is no signal", "HUP, INT, QUIT, USR1"]),
+        ("stop_signals = [\"KILL\", \"TERM:1s\", \"KILL\"]", 17, ["\"KILL\" is not the last", "put it last"]),
+        ("leftover = \"keep\"", 12, ["can't be \"keep\"", "\"kill\" or \"warn\" or \"allow\""]),
+        ("output_limit = \"100\"", 16, ["\"100\" has no unit", "\"100KiB\" or \"100MB\""]),
+        ("output_limit = \"1KB\"", 16, ["`output_limit` is below 64KiB", "64KiB is the least"]),
+        ("output_limit = \"1 GB\"", 16, ["\"1 GB\" is no size", "KiB, MiB"]),
+        ("output_limit = 100", 16, ["expected a string, found an integer", "\"100MB\""]),
+        ("stdin = \"\"", 9, ["path is empty", "stdin = "]),
+        ("groups = \"backup\"", 10, ["expected a list, found a string", "[\"backup\"]"]),
+        ("groups = [\"deamon\"]", 11, ["no group \"deamon\" on this host", "did you mean \"daemon\"?"]),
+        ("groups = [\"daemon\", \"daemon\"]", 21, ["group \"daemon\" is given twice", "leave it out"]),
+        ("no_new_privileges = \"yes\"", 21, ["expected a boolean, found a string", "= true"]),
+        ("nice = 20", 8, ["`nice` can't be 20", "-20 to 19"]),
+        ("nice = \"10\"", 8, ["expected an integer, found a string", "nice = 10"]),
+        ("ionice = \"ilde\"", 10, ["`ionice` can't be \"ilde\"", "did you mean \"idle\"?"]),
+        ("ionice = \"best-effort:8\"", 10, ["can't be \"best-effort:8\"", "\"best-effort:7\""]),
+        ("ionice = \"idle:1\"", 10, ["can't be \"idle:1\"", "\"idle\""]),
+        (
+            "rlimits = { nofiles = 1 }",
+            13,
+            ["\"nofiles\" is not a key of `rlimits`", "did you mean `nofile`?"],
+        ),
+        ("rlimits = { x = 1 }", 13, ["\"x\" is not a key", "as, core, cpu, data, fsize"]),
+        ("rlimits = { nofile = -1 }", 22, ["`nofile` can't be -1", "0 is the least"]),
+        ("rlimits = { nofile = \"many\"}", 22, ["expected an integer", "or \"unlimited\""]),
+        ("rlimits = { as = 4096 }", 18, ["4096 has no unit", "\"4096KiB\""]),
+        ("rlimits = { nofile = [1, 2, 3] }", 22, ["a list of 3", "[soft, hard]"]),
+        ("rlimits = { nofile = [2, 1] }", 22, ["soft limit is above the hard one", "first of the two"]),
+        ("rlimits = { as = [\"unlimited\", \"1GiB\"] }", 18, ["above the hard one", "first of the two"]),
+        ("limits = { memry = \"1GiB\" }", 12, ["\"memry\" is not a key of `limits`", "mean `memory`?"]),
+        ("limits = { memory = \"1KiB\" }", 21, ["`memory` is below 1MiB", "is the least"]),
+        ("limits = { cpu = \"1.5\" }", 18, ["\"1.5\" is not a percentage", "100% is one CPU"]),
+        ("limits = { cpu = \"0%\" }", 18, ["not a percentage from 1%", "cpu = \"150%\""]),
+        ("limits = { pids = 0 }", 19, ["`pids` can't be 0", "1 is the least"]),
+        ("limits = { required = 1 }", 23, ["expected a boolean, found an integer", "required = true"]),
+    ] {
+        assert_mistake(&format!("{JOB}{last}\n"), &format!("4:{column}"), &words);
     }
 }
 
@@ -386,6 +550,20 @@ fn a_daemon_that_is_not_root_starts_jobs_as_itself_only() {
         "{found:#?}"
     );
     assert!(validate(&path).is_ok());
+    for (line, column, words, help) in [
+        ("groups = [\"daemon\"]", 10, "can't give a job other groups", "leave `groups` out"),
+        ("nice = -1", 8, "can't give a job a negative `nice`", "0 to 19"),
+        ("ionice = \"realtime:0\"", 10, "can't give a job a realtime `ionice`", "\"best-effort:0\""),
+    ] {
+        std::fs::write(&path, format!("{JOB}{line}\n")).unwrap();
+        let found = lines(&load(&path, &LoadOptions::daemon(65_000)).expect_err(line));
+        assert!(
+            found[0].starts_with(&format!("4:{column}: jobd runs as user 65000 and {words}")),
+            "{found:#?}"
+        );
+        assert!(found[0].contains(help), "{found:#?}");
+        assert!(validate(&path).is_ok());
+    }
 }
 
 #[test]

@@ -72,12 +72,40 @@ const MUTANTS: &[Mutant] = &[
         "Proof::Held => {}",
         "Proof::Held => self.launch(id, now, effects),",
     ),
-    mutant("a stuck shim is left alone", "scheduler.rs", "effects.push(Effect::Reap { run: *id });", ""),
+    mutant("a stuck shim is left alone", "overdue.rs", "effects.push(Effect::Reap { run: *id });", ""),
     mutant(
         "nobody wakes for a stuck shim",
         "scheduler.rs",
         "overdue.chain(self.journal.next_wakeup()).min()",
         "overdue.chain(self.journal.next_wakeup()).min().filter(|_| !self.is_settled())",
+    ),
+    mutant("a stuck shim is left alone by a stop", "requests.rs", "run.limit_stop(now);", ""),
+    mutant(
+        "a run that cannot be killed is called over",
+        "overdue.rs",
+        "run.noted = true;",
+        "run.noted = true;
+         let report = super::run::Report::lost(\"it cannot be killed\", None, now.wall);
+         self.exited(id, &report, now);
+         let Some(run) = self.runs.get(&id) else { return };",
+    ),
+    mutant(
+        "a run that cannot be killed is told of at every look",
+        "overdue.rs",
+        "if run.noted {",
+        "if run.noted && left.is_empty() {",
+    ),
+    mutant(
+        "a run that cannot be killed is told of by every jobd",
+        "recovery.rs",
+        "self.add_run(Run { noted, ..Run::new(claim, phase) });",
+        "self.add_run(Run { noted: noted && claim.attempt == 0, ..Run::new(claim, phase) });",
+    ),
+    mutant(
+        "a run that cannot be killed is told of to nobody",
+        "overdue.rs",
+        "for change in notify(&run.claim.alert, &notice) {",
+        "for change in notify(&[], &notice) {",
     ),
     mutant(
         "an incident opens without an alert",

@@ -458,6 +458,7 @@ fn bad_notice() -> Notice {
         error: "exit code 3".to_owned(),
         error_tail: "무엇인가 \"잘못\"".to_owned(),
         remark: None,
+        waited_for: None,
     })
 }
 

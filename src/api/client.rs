@@ -13,17 +13,19 @@ use tokio::net::UnixStream;
 use super::query;
 use super::server::WAIT_MAX;
 use super::types::{
-    Accepted, ErrorBody, ErrorCode, JobView, Jobs, RunDetail, RunQuery, RunRequest, Runs, StatusReport,
+    Accepted, ErrorBody, ErrorCode, JobView, Jobs, Reloading, RunDetail, RunQuery, RunRequest, Runs,
+    StatusReport,
 };
 use crate::engine::job::JobName;
 use crate::engine::run::RunId;
 use crate::engine::time::Timestamp;
+use crate::run::Evidence;
 
 /// What every address begins with; over a Unix socket the host's name says nothing.
 const BASE: &str = "http://jobd/v1/";
 /// How long an answer to a question may take. A daemon that needs longer hangs.
 const READ_MAX: Duration = Duration::from_secs(2);
-/// How long an answer to a request that changes something may take: it waits for the disk.
+/// How long an answer to a request that changes something may take, or that looks at processes: it waits for the disk.
 const CHANGE_MAX: Duration = Duration::from_secs(12);
 
 /// Why there is no answer.
@@ -197,6 +199,15 @@ impl Client {
         Ok(self.json::<Accepted>(request, CHANGE_MAX).await?.run_id)
     }
 
+    /// What the processes of a live run are doing.
+    ///
+    /// # Errors
+    /// When there is no such run, it is over, or there is no answer.
+    pub async fn inspect(&self, run: RunId) -> Result<Evidence, ClientError> {
+        let url = self.url(&["runs", &run.to_string(), "inspect"], &[]);
+        self.json(self.http.request(Method::GET, url), CHANGE_MAX).await
+    }
+
     /// Ends a run; returns when that is under way.
     ///
     /// # Errors
@@ -204,6 +215,14 @@ impl Client {
     pub async fn stop(&self, run: RunId) -> Result<(), ClientError> {
         let url = self.url(&["runs", &run.to_string(), "stop"], &[]);
         self.json::<Accepted>(self.http.request(Method::POST, url), CHANGE_MAX).await.map(|_| ())
+    }
+
+    /// Lets a jobd with the present configuration take over; returns when that is under way.
+    ///
+    /// # Errors
+    /// When the configuration has mistakes, jobd refuses, or gives no answer.
+    pub async fn reload(&self) -> Result<Reloading, ClientError> {
+        self.json(self.http.request(Method::POST, self.url(&["reload"], &[])), CHANGE_MAX).await
     }
 
     /// The bytes of a run's output file from `offset` on; with `follow`, to the run's end.

@@ -1,20 +1,18 @@
-//! The bytes of a run's output file as a stream, to its present end or to the run's.
+//! The records of a run's output file as a stream, to its present end or to the run's.
 
-use std::io::{self, SeekFrom};
+use std::fs::File;
+use std::io;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use futures_util::stream::{Stream, try_unfold};
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::task::spawn_blocking;
 
 use super::supervisor::Api;
-use super::types::State;
 use crate::engine::run::RunId;
+use crate::output::Follow;
 use crate::run::RunFolder;
 
-/// The most that is read at once.
-const PIECE: usize = 64 * 1024;
 /// How often a file is looked at again, only while somebody follows it.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -23,12 +21,13 @@ struct Follower {
     run: RunId,
     offset: u64,
     follow: bool,
-    file: Option<File>,
+    reader: Option<Follow>,
     over: bool,
 }
 
-/// The output of a run from `offset` on. A file that is not there yet, or never will be, is an empty one. Followed, it
-/// ends well only when the run is over: whoever sees it break off knows that there may be more.
+/// The output of a run from `offset` on, where a record begins; what its limit has left out is passed over, with the
+/// note about it. A file that is not there yet, or never will be, is an empty one. Followed, it ends well only when the
+/// run is over: whoever sees it break off knows that there may be more.
 pub(super) fn output(
     mut api: Api,
     run: RunId,
@@ -37,8 +36,7 @@ pub(super) fn output(
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
     // The row is looked at once in any case, whether or not a commit comes.
     api.commits.mark_changed();
-    let over = !follow;
-    let follower = Follower { api, run, offset, follow, file: None, over };
+    let follower = Follower { api, run, offset, follow, reader: None, over: false };
     try_unfold(
         follower,
         |mut follower| async move { Ok(follower.next().await?.map(|bytes| (bytes, follower))) },
@@ -49,14 +47,15 @@ impl Follower {
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             // Whether the run is over is asked before the read: what was written up to then is read after it.
-            if self.follow && !self.over {
-                self.over = self.run_is_over().await?;
+            if !self.over {
+                let answer = self.run_is_over().await;
+                self.over = if self.follow { answer? } else { answer.unwrap_or(false) };
             }
             let bytes = self.read().await?;
             if !bytes.is_empty() {
                 return Ok(Some(bytes));
             }
-            if self.over {
+            if self.over || !self.follow {
                 return Ok(None);
             }
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -64,22 +63,21 @@ impl Follower {
     }
 
     async fn read(&mut self) -> io::Result<Bytes> {
-        if self.file.is_none() {
-            self.file = self.open().await?;
-        }
-        let Some(file) = &mut self.file else { return Ok(Bytes::new()) };
-        let mut piece = Vec::with_capacity(PIECE);
-        file.read_buf(&mut piece).await?;
+        let Some(mut reader) = self.reader.take().map_or_else(|| self.open(), |reader| Ok(Some(reader)))?
+        else {
+            return Ok(Bytes::new());
+        };
+        let over = self.over;
+        let read = spawn_blocking(move || reader.next(over).map(|piece| (piece, reader)));
+        let (piece, reader) = read.await.map_err(io::Error::other)??;
+        self.reader = Some(reader);
         Ok(piece.into())
     }
 
-    async fn open(&self) -> io::Result<Option<File>> {
+    fn open(&self) -> io::Result<Option<Follow>> {
         let Some(folder) = self.api.records.folder(self.run) else { return Ok(None) };
-        match File::open(RunFolder::at(folder).output_path()).await {
-            Ok(mut file) => {
-                file.seek(SeekFrom::Start(self.offset)).await?;
-                Ok(Some(file))
-            }
+        match File::open(RunFolder::at(folder).output_path()) {
+            Ok(file) => Ok(Some(Follow::new(file, self.offset))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -87,8 +85,9 @@ impl Follower {
 
     /// Asks the store only when it has committed something since.
     async fn run_is_over(&mut self) -> io::Result<bool> {
-        if self.api.facts.borrow().state == State::Stopping {
-            return Err(io::Error::other("jobd is stopping"));
+        let state = self.api.facts.borrow().state;
+        if state.is_leaving() {
+            return Err(io::Error::other(format!("jobd is {}", state.as_str())));
         }
         if !self.api.commits.has_changed().map_err(io::Error::other)? {
             return Ok(false);

@@ -7,10 +7,12 @@
 //! **Invariant:** no request changes anything before the peer's credentials were looked at ([`peers`]).
 
 pub mod client;
+pub mod detail;
 mod follow;
 pub mod ledger;
 pub mod peers;
 pub mod places;
+mod problem;
 pub mod query;
 pub mod records;
 pub mod server;

@@ -8,10 +8,12 @@
 //! | `POST /v1/jobs/{name}/runs` `{"at"?}` | 202 [`Accepted`]: the run's row is durable |
 //! | `GET /v1/runs?job=&status=&since=&until=&before=&limit=` | [`Runs`] |
 //! | `GET /v1/runs/{id}?wait=1` | [`RunDetail`]; with `wait` when the run is over, or as it stands after 55 s |
+//! | `GET /v1/runs/{id}/inspect` | [`Evidence`]: what its processes are doing now |
 //! | `POST /v1/runs/{id}/stop` | 202 [`Accepted`]: the run is being ended |
+//! | `POST /v1/reload` | 202 [`Reloading`]: the configuration is good, and a jobd that has read it takes over |
 //! | `GET /v1/runs/{id}/output?offset=&follow=1` | the bytes of the output file; with `follow` to the run's end |
 //!
-//! An answer that is no success is an [`ErrorBody`]. A connection carries one request.
+//! An answer that is no success is an [`ErrorBody`](super::types::ErrorBody). A connection carries one request.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -30,19 +32,22 @@ use serde::Deserialize;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+use super::detail::detail;
 use super::follow;
 use super::peers::{self, Access, Peer};
+use super::problem::Problem;
 use super::query;
 use super::records::RecordsError;
 use super::socket::Socket;
 use super::supervisor::{Api, Command, Facts, Refusal};
 use super::types::{
-    Accepted, ErrorBody, ErrorCode, Jobs, RunDetail, RunRequest, Runs, State, StatusReport, StoreHealth,
+    Accepted, ErrorCode, Jobs, Reloading, RunDetail, RunRequest, Runs, State, StatusReport, StoreHealth,
 };
 use super::views;
 use crate::clock;
 use crate::engine::job::JobName;
 use crate::engine::run::{RunId, Status};
+use crate::run::Evidence;
 
 /// The longest `wait`; whoever wants to wait longer asks again, so a connection never hangs for ever unnoticed.
 pub const WAIT_MAX: Duration = Duration::from_secs(55);
@@ -88,7 +93,9 @@ fn router(api: Api, access: Access) -> Router {
         .route("/v1/jobs/{name}", get(job))
         .route("/v1/jobs/{name}/runs", post(start_run))
         .route("/v1/runs", get(runs))
+        .route("/v1/runs/{id}/inspect", get(inspect_run))
         .route("/v1/runs/{id}/stop", post(stop_run))
+        .route("/v1/reload", post(reload))
         .layer(axum::middleware::from_fn(limit_time));
     let slow = Router::new().route("/v1/runs/{id}", get(run)).route("/v1/runs/{id}/output", get(output));
     quick
@@ -113,44 +120,6 @@ async fn limit_time(request: axum::extract::Request, next: axum::middleware::Nex
 async fn one_request(mut response: Response) -> Response {
     response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     response
-}
-
-/// An answer that is no success.
-#[derive(Debug)]
-struct Problem(ErrorBody);
-
-impl Problem {
-    fn new(code: ErrorCode, error: impl Into<String>) -> Self {
-        Self(ErrorBody { error: error.into(), help: None, code })
-    }
-
-    fn help(mut self, help: impl Into<String>) -> Self {
-        self.0.help = Some(help.into());
-        self
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let status = match self.0.code {
-            ErrorCode::NoSuchJob | ErrorCode::NoSuchRun | ErrorCode::NoOutput | ErrorCode::NoSuchPath => {
-                StatusCode::NOT_FOUND
-            }
-            ErrorCode::BadRequest => StatusCode::BAD_REQUEST,
-            ErrorCode::Forbidden => StatusCode::FORBIDDEN,
-            ErrorCode::Refused => StatusCode::CONFLICT,
-            ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            ErrorCode::Store => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        (status, Json(self.0)).into_response()
-    }
-}
-
-impl From<RecordsError> for Problem {
-    fn from(error: RecordsError) -> Self {
-        Self::new(ErrorCode::Store, format!("{error}: {}", error.0))
-            .help("look at the disk of the state directory; 'jobctl status' names it")
-    }
 }
 
 type Reply<T> = Result<Json<T>, Problem>;
@@ -236,15 +205,15 @@ async fn run(
     let Query(WaitFor { wait }) =
         wait.map_err(|error| Problem::new(ErrorCode::BadRequest, error.body_text()))?;
     let patience = if wait == Some(1) { WAIT_MAX } else { Duration::ZERO };
-    let stopping = |facts: &Arc<Facts>| facts.state == State::Stopping;
+    let leaving = |facts: &Arc<Facts>| facts.state.is_leaving();
     let mut facts = server.api.facts.clone();
     // At the end of its patience, or of jobd, the row is answered as it stands.
     tokio::select! {
         _ = timeout(patience, until_final(&server.api, id)) => {}
-        _ = facts.wait_for(stopping) => {}
+        _ = facts.wait_for(leaving) => {}
     }
     let run = server.api.records.run(id).await?.ok_or_else(|| no_such_run(id))?;
-    Ok(Json(RunDetail { run, folder: server.api.records.folder(id) }))
+    Ok(Json(detail(run, server.api.records.folder(id)).await))
 }
 
 /// Resolves when there is nothing more to wait for: the run is over or unknown, or nobody commits any more.
@@ -284,7 +253,7 @@ async fn start_run(
         Some((job, _)) => job.clone(),
         None => return Err(no_such_job(&name, &facts)),
     };
-    ask(&server.api, |reply| Command::Run { job, at: request.at, by, reply }).await
+    ask_for_run(&server.api, |reply| Command::Run { job, at: request.at, by, reply }).await
 }
 
 async fn stop_run(
@@ -294,7 +263,7 @@ async fn stop_run(
 ) -> Result<(StatusCode, Json<Accepted>), Problem> {
     let run = RunId(part(id)?);
     let by = may_steer(&server, peer).await?;
-    match ask(&server.api, |reply| Command::Stop { run, by, reply }).await {
+    match ask_for_run(&server.api, |reply| Command::Stop { run, by, reply }).await {
         // The daemon knows the runs that are active. Only now is the store asked about the others: ending a run must
         // not need it.
         Err(problem) if problem.0.code == ErrorCode::Refused => match server.api.records.run(run).await {
@@ -303,6 +272,20 @@ async fn stop_run(
         },
         done => done,
     }
+}
+
+/// Whoever may read may look: it changes nothing, and what is shown are names and addresses.
+async fn inspect_run(
+    Part(server): Part<Server>,
+    id: Result<Path<u64>, PathRejection>,
+) -> Reply<Box<Evidence>> {
+    let id = RunId(part(id)?);
+    let run = server.api.records.run(id).await?.ok_or_else(|| no_such_run(id))?;
+    if run.status.is_final() {
+        return Err(Problem::new(ErrorCode::Refused, format!("run {id} is over: {}", run.status))
+            .help(format!("'jobctl show {id}' has what is known of it")));
+    }
+    ask(&server.api, |reply| Command::Inspect { run: id, reply }).await.map(Json)
 }
 
 /// Who asks, in words, if they may steer.
@@ -319,11 +302,28 @@ async fn may_steer(server: &Server, peer: Peer) -> Result<String, Problem> {
     }
 }
 
-/// Hands a command to the daemon and waits for its reply.
-async fn ask(
+async fn reload(
+    Part(server): Part<Server>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+) -> Result<(StatusCode, Json<Reloading>), Problem> {
+    let by = may_steer(&server, peer).await?;
+    let started_at = ask(&server.api, |reply| Command::Reload { by, reply }).await?;
+    Ok((StatusCode::ACCEPTED, Json(Reloading { started_at })))
+}
+
+async fn ask_for_run(
     api: &Api,
     command: impl FnOnce(oneshot::Sender<Result<RunId, Refusal>>) -> Command,
 ) -> Result<(StatusCode, Json<Accepted>), Problem> {
+    let run_id = ask(api, command).await?;
+    Ok((StatusCode::ACCEPTED, Json(Accepted { run_id })))
+}
+
+/// Hands a command to the daemon and waits for its reply.
+async fn ask<T>(
+    api: &Api,
+    command: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Command,
+) -> Result<T, Problem> {
     let state = api.facts.borrow().state;
     if state != State::Ready {
         return Err(Problem::new(ErrorCode::Unavailable, format!("jobd is {}", state.as_str()))
@@ -332,18 +332,7 @@ async fn ask(
     let stopped = || Problem::new(ErrorCode::Unavailable, "jobd is stopping");
     let (reply, answer) = oneshot::channel();
     api.commands.send(command(reply)).await.map_err(|_| stopped())?;
-    match answer.await.map_err(|_| stopped())? {
-        Ok(run_id) => Ok((StatusCode::ACCEPTED, Json(Accepted { run_id }))),
-        Err(refusal) => {
-            let code = match refusal {
-                Refusal::NoSuchJob(_) => ErrorCode::NoSuchJob,
-                Refusal::NoSuchRun(_) => ErrorCode::NoSuchRun,
-                Refusal::NotNow(_) => ErrorCode::Refused,
-                Refusal::Unavailable(_) => ErrorCode::Unavailable,
-            };
-            Err(Problem::new(code, refusal.to_string()))
-        }
-    }
+    answer.await.map_err(|_| stopped())?.map_err(Problem::from)
 }
 
 #[derive(Deserialize)]
@@ -460,8 +449,9 @@ mod tests {
         let path = Ok(Path("backup".to_owned()));
         let Problem(started) =
             start_run(Part(server.clone()), stranger, path, Ok(Bytes::new())).await.unwrap_err();
-        let Problem(stopped) = stop_run(Part(server), stranger, Ok(Path(7))).await.unwrap_err();
-        assert_eq!((started.code, stopped.code), (ErrorCode::Forbidden, ErrorCode::Forbidden));
+        let Problem(stopped) = stop_run(Part(server.clone()), stranger, Ok(Path(7))).await.unwrap_err();
+        let Problem(reloaded) = reload(Part(server), stranger).await.unwrap_err();
+        assert_eq!([started.code, stopped.code, reloaded.code], [ErrorCode::Forbidden; 3]);
         assert_eq!(started.error, "uid 4000000001 may look, not steer");
         assert!(asked.try_recv().is_err());
     }

@@ -60,6 +60,8 @@ pub struct Socket {
     inner: UnixListener,
     access: Access,
     free: Arc<Semaphore>,
+    /// Whether the last connection could not be accepted, which is told once.
+    is_short: bool,
 }
 
 impl Socket {
@@ -87,7 +89,7 @@ impl Socket {
         let meta = std::fs::metadata(&fresh).map_err(os)?;
         std::fs::rename(&fresh, path).map_err(os)?;
         let access = Access { owner: nix::unistd::geteuid().as_raw(), group: meta.gid() };
-        Ok(Self { inner, access, free: Arc::new(Semaphore::new(CONNECTIONS_MAX)) })
+        Ok(Self { inner, access, free: Arc::new(Semaphore::new(CONNECTIONS_MAX)), is_short: false })
     }
 
     /// Who may steer through it.
@@ -122,11 +124,15 @@ impl axum::serve::Listener for Socket {
             let stream = match self.inner.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!(%error, "can't accept a connection");
+                    if !self.is_short {
+                        tracing::warn!(%error, "can't accept connections for now");
+                    }
+                    self.is_short = true;
                     sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
+            self.is_short = false;
             let Ok(credentials) = stream.peer_cred() else { continue };
             let peer = Peer { uid: credentials.uid(), gid: credentials.gid() };
             match Arc::clone(&self.free).try_acquire_owned() {

@@ -12,6 +12,7 @@ use super::types::State;
 use crate::engine::job::{JobName, JobSpec};
 use crate::engine::run::RunId;
 use crate::engine::time::Timestamp;
+use crate::run::Evidence;
 
 /// What the server works with.
 #[derive(Clone)]
@@ -49,7 +50,7 @@ pub struct Facts {
     pub problems: Vec<String>,
 }
 
-/// A request that changes something. The reply comes when the change is durable.
+/// A request to the daemon. The reply to one that changes something comes when the change is durable.
 #[derive(Debug)]
 pub enum Command {
     /// Start a run.
@@ -72,6 +73,20 @@ pub enum Command {
         /// The run, which is being ended; or why it can't be.
         reply: oneshot::Sender<Result<RunId, Refusal>>,
     },
+    /// Look at what a run's processes are doing. It changes nothing.
+    Inspect {
+        /// This one.
+        run: RunId,
+        /// What they do; or why that can't be told.
+        reply: oneshot::Sender<Result<Box<Evidence>, Refusal>>,
+    },
+    /// Make way for a jobd with the configuration, and the program, as they are now.
+    Reload {
+        /// Who asked.
+        by: String,
+        /// When the jobd that makes way was started; or why it stays.
+        reply: oneshot::Sender<Result<Timestamp, Refusal>>,
+    },
 }
 
 /// Why the daemon does not do what was asked.
@@ -86,6 +101,12 @@ pub enum Refusal {
     /// It can't be done as things are; the text says what is in the way and what to do.
     #[error("{0}")]
     NotNow(String),
+    /// The configuration has mistakes; the report names each.
+    #[error("the configuration has mistakes")]
+    Rejected {
+        /// For people, as `jobctl validate` has it.
+        report: String,
+    },
     /// jobd starts or stops, or its store does not answer; the same request may work in a moment.
     #[error("{0}")]
     Unavailable(String),

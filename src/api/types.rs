@@ -4,15 +4,18 @@
 //! milliseconds with the unit in the name, an absent value is `null`. A run is a
 //! [`RunRecord`], by the names of the table's columns.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::engine::job::{Command, JobName};
-use crate::engine::policy::{CatchUp, Overlap};
+use crate::engine::policy::{CatchUp, Leftover, Overlap};
 use crate::engine::record::RunRecord;
-use crate::engine::run::{RunId, Status};
+use crate::engine::resources::{Rlimit, RlimitPair};
+use crate::engine::run::{OutOfMemory, RunId, Status, Stop, Tree};
 use crate::engine::time::Timestamp;
+use crate::run::Evidence;
 
 /// The most rows one answer holds; more come by [`Runs::next`].
 pub const RUNS_MAX: u32 = 1000;
@@ -29,6 +32,8 @@ pub enum State {
     Ready,
     /// It was told to stop; runs go on.
     Stopping,
+    /// It makes way for itself with a new configuration, or as a new program; runs go on.
+    Reloading,
     /// It is not there; the report was read from the state directory.
     Down,
 }
@@ -41,8 +46,15 @@ impl State {
             Self::Starting => "starting",
             Self::Ready => "ready",
             Self::Stopping => "stopping",
+            Self::Reloading => "reloading",
             Self::Down => "down",
         }
+    }
+
+    /// Whether it is about to go, so that nobody waits for it any more.
+    #[must_use]
+    pub const fn is_leaving(self) -> bool {
+        matches!(self, Self::Stopping | Self::Reloading)
     }
 }
 
@@ -146,8 +158,14 @@ pub struct JobView {
     pub command: Command,
     /// The limit of a run; `null` is none.
     pub timeout_ms: Option<u64>,
-    /// From SIGTERM to SIGKILL.
+    /// From the first signal to SIGKILL.
     pub kill_grace_ms: u64,
+    /// The signals between a run's last moment and its end: `["TERM:10s", "KILL"]`.
+    pub stop_signals: Vec<String>,
+    /// What becomes of processes that outlive a main process that succeeded.
+    pub leftover: Leftover,
+    /// How much of a run's output is kept; `null` is all of it.
+    pub output_limit_bytes: Option<u64>,
     /// What a fire does while a run is active.
     pub overlap: Overlap,
     /// What follows missed fires.
@@ -158,20 +176,47 @@ pub struct JobView {
     pub alert: Vec<String>,
     /// The working directory.
     pub cwd: PathBuf,
+    /// What it reads on descriptor 0; `null` is `/dev/null`.
+    pub stdin: Option<PathBuf>,
     /// The user it runs as; `null` is jobd's own.
     pub user: Option<String>,
+    /// Its supplementary groups; `null` is those that the user database gives the user.
+    pub groups: Option<Vec<String>>,
+    /// Whether it may never gain rights that it does not start with.
+    pub no_new_privileges: bool,
     /// The file mode creation mask, octal: `0022`.
     pub umask: String,
     /// The names of its own variables. Their values may be secrets and are not shown.
     pub env: Vec<String>,
     /// The file of variables that is read when a run starts.
     pub env_file: Option<PathBuf>,
+    /// Its CPU priority; `null` is jobd's own.
+    pub nice: Option<i32>,
+    /// Its priority of input and output, as `jobs.toml` has it; `null` is jobd's own.
+    pub ionice: Option<String>,
+    /// Limits of each of its processes, by name; `null` is no limit.
+    pub rlimits: BTreeMap<Rlimit, RlimitPair>,
+    /// Limits of a run as a whole.
+    pub limits: GroupLimitsView,
     /// Its next fire; `null` when there is none.
     pub next_fire: Option<Timestamp>,
     /// Its newest row.
     pub last_run: Option<RunRecord>,
     /// Since when it is in trouble; `null` while it is well.
     pub incident_since: Option<Timestamp>,
+}
+
+/// Limits of a run's control group; `null` is no limit.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GroupLimitsView {
+    /// Memory of all processes together.
+    pub memory_bytes: Option<u64>,
+    /// CPU time, in percent of one CPU.
+    pub cpu_percent: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+    /// Whether the job is not started where one of them cannot be set.
+    pub required: bool,
 }
 
 /// Which rows of the run table are asked for; every part narrows.
@@ -226,6 +271,29 @@ pub struct RunDetail {
     /// Its folder: what was run, its output, how it ended. None for a run that never had one, or whose folder is
     /// tidied away.
     pub folder: Option<PathBuf>,
+    /// How it ended, beyond what the row says. None while it is not over, or its folder is tidied away.
+    #[serde(default)]
+    pub end: Option<RunEnd>,
+    /// What its processes were doing before they were made to end. None if it ended by itself.
+    #[serde(default)]
+    pub evidence: Option<Evidence>,
+}
+
+/// How a run ended, beyond what its row says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEnd {
+    /// Who ended it, when it did not end by itself.
+    pub stop: Option<Stop>,
+    /// What else one must know.
+    pub remark: Option<String>,
+    /// Bytes of output that are not in the file, for its limit.
+    pub output_left_out: u64,
+    /// What was left of its processes, and how that is known; `null` if nobody looked.
+    pub tree: Option<Tree>,
+    /// What it was waiting for when it was made to end, in a line.
+    pub waited_for: Option<String>,
+    /// What the kernel's out-of-memory killer did to it.
+    pub oom: Option<OutOfMemory>,
 }
 
 /// The body of `POST /v1/jobs/{name}/runs`; may be left out.
@@ -241,6 +309,13 @@ pub struct RunRequest {
 pub struct Accepted {
     /// The run.
     pub run_id: RunId,
+}
+
+/// What `POST /v1/reload` answers: the configuration is good, and the jobd that has read it takes over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloading {
+    /// When the jobd started that makes way. The new one is there when `GET /v1/status` is ready with another.
+    pub started_at: Timestamp,
 }
 
 /// Why a request was not answered: a closed set.
@@ -274,6 +349,8 @@ pub struct ErrorBody {
     pub error: String,
     /// What to do about it, where that can be said.
     pub help: Option<String>,
+    /// Of a configuration with mistakes: each with its place, as `jobctl validate` reports them.
+    pub report: Option<String>,
     /// What kind of error it is, for programs.
     pub code: ErrorCode,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::types::{Incident, JobView, NextFire};
+use super::types::{GroupLimitsView, Incident, JobView, NextFire};
 use crate::engine::job::{JobName, JobSpec};
 use crate::engine::record::RunRecord;
 use crate::engine::time::Timestamp;
@@ -43,15 +43,30 @@ pub fn job_view(
         command: spec.command.clone(),
         timeout_ms: spec.timeout.map(milliseconds),
         kill_grace_ms: milliseconds(spec.stop.grace()),
+        stop_signals: spec.stop.to_string().split(' ').map(str::to_owned).collect(),
+        leftover: spec.leftover,
+        output_limit_bytes: spec.output_limit,
         overlap: spec.overlap,
         catch_up: spec.catch_up,
         catch_up_window_ms: milliseconds(spec.catch_up_window),
         alert: spec.alert.clone(),
         cwd: spec.cwd.clone(),
+        stdin: spec.stdin.clone(),
         user: spec.user.clone(),
+        groups: spec.groups.clone(),
+        no_new_privileges: spec.no_new_privileges,
         umask: format!("{:04o}", spec.umask),
         env: spec.env.keys().cloned().collect(),
         env_file: spec.env_file.clone(),
+        nice: spec.resources.nice,
+        ionice: spec.resources.io.map(|io| io.to_string()),
+        rlimits: spec.resources.rlimits.clone(),
+        limits: GroupLimitsView {
+            memory_bytes: spec.resources.group.memory,
+            cpu_percent: spec.resources.group.cpu_percent,
+            pids: spec.resources.group.pids,
+            required: spec.resources.group.required,
+        },
         next_fire: next_fire(spec, now),
         last_run,
         incident_since: incidents.iter().find(|incident| incident.job == spec.name).map(|i| i.since),

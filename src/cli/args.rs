@@ -70,8 +70,12 @@ pub(crate) enum Verb {
     History(HistoryArgs),
     /// The output of a run, or of a job's last run
     Logs(LogsArgs),
+    /// What the processes of an active run wait for and have open
+    Inspect(InspectArgs),
     /// End a run: SIGTERM, the job's kill grace, SIGKILL
     Kill(KillArgs),
+    /// Let jobd take over its configuration, and its own program, as they are now; runs go on
+    Reload,
     /// How jobd is
     Status,
     /// Check a configuration and report every mistake in it
@@ -170,6 +174,13 @@ pub(crate) struct LogsArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A run's number
+    #[arg(value_name = "RUN", value_parser = run_id)]
+    pub(crate) run: RunId,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct KillArgs {
     /// A run's number, or a job's name for each of its active runs
     #[arg(value_name = "RUN|JOB")]
@@ -196,6 +207,10 @@ impl From<&str> for Target {
             Err(_) => Self::Job(text.to_owned()),
         }
     }
+}
+
+fn run_id(word: &str) -> Result<RunId, String> {
+    word.parse().map(RunId).map_err(|_| "a run's number, as 'jobctl ps' shows it".to_owned())
 }
 
 fn status(word: &str) -> Result<Status, String> {

@@ -1,6 +1,6 @@
 //! The entries of an output file, as they come and for keeps.
 
-use crate::output::{Kind, Line, Parser, Stream};
+use crate::output::{Kind, Line, Parser, Stream, note_text};
 
 /// One entry: a line of the job's, a part of one, or word of jobd's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,11 @@ impl Entry {
     pub(crate) fn is_full(&self) -> bool {
         self.kind != Kind::Part
     }
+
+    /// Whether it is word of jobd's own.
+    pub(crate) fn is_note(&self) -> bool {
+        self.kind == Kind::Note
+    }
 }
 
 /// Turns the bytes of an output file into entries, whatever pieces they come in.
@@ -33,6 +38,11 @@ impl Entries {
         self.parser.feed(piece, |line| entries.push(entry(line)));
         entries
     }
+
+    /// Where in the file the next piece begins.
+    pub(crate) const fn offset(&self) -> u64 {
+        self.parser.offset()
+    }
 }
 
 fn entry(line: Line<'_>) -> Entry {
@@ -42,7 +52,7 @@ fn entry(line: Line<'_>) -> Entry {
             stream: record.stream,
             kind: record.kind,
             text: match record.kind {
-                Kind::Note => [b"[jobd] ", record.content].concat(),
+                Kind::Note => format!("[jobd] {}", note_text(record.content)).into_bytes(),
                 Kind::Full | Kind::Part => record.content.to_owned(),
             },
         },

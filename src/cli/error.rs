@@ -52,6 +52,8 @@ pub(crate) enum CliError {
     NotActive(JobName),
     #[error("jobd stayed away; run {0} goes on without it")]
     Abandoned(RunId),
+    #[error("jobd is reloading and was not ready again within {seconds} s")]
+    NotBack { seconds: u64 },
     #[error("{}", .0.message)]
     Expression(Box<ScheduleError>, String),
     #[error("there is no time zone '{name}'")]
@@ -80,6 +82,7 @@ impl CliError {
             | Self::Read { .. }
             | Self::NoOutput { .. }
             | Self::NotActive(_)
+            | Self::NotBack { .. }
             | Self::Rejected(_)
             | Self::Runtime(_) => exit::FAILED,
         }
@@ -96,6 +99,10 @@ impl CliError {
             }
             Self::NotActive(_) => Some("'jobctl ps' shows the runs that are".to_owned()),
             Self::Abandoned(run) => Some(format!("when jobd is back, 'jobctl show {run}' says how it ended")),
+            Self::NotBack { .. } => Some(
+                "runs go on meanwhile; 'jobctl status' and 'journalctl -u jobd -n 50' say what jobd is at"
+                    .to_owned(),
+            ),
             Self::Zone { nearest: Some(nearest), .. } => Some(format!("did you mean '{nearest}'?")),
             Self::Zone { nearest: None, .. } => {
                 Some("zones have IANA names, such as Asia/Seoul or UTC".to_owned())

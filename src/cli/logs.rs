@@ -27,15 +27,12 @@ pub(crate) async fn logs(session: &mut Session<'_>, args: LogsArgs) -> Result<u8
         Target::Job(name) => last_run(&source, name).await?,
     };
     let mut printer = Printer::new(&args, session.json, session.terminal.tty);
-    let mut offset = 0;
     if let Some(lines) = args.n {
         // What is there is read to its end first, to know which lines are the last.
         let mut last = Last::new(lines);
         let mut pieces = source.output(run, 0, false).await?;
         while let Some(piece) = pieces.next().await {
-            let piece = piece?;
-            offset += piece.len() as u64;
-            printer.entries(&piece).into_iter().for_each(|entry| last.push(entry));
+            printer.entries(&piece?).into_iter().for_each(|entry| last.push(entry));
         }
         let text = printer.text(last.entries.into());
         session.terminal.write(&text)?;
@@ -44,14 +41,14 @@ pub(crate) async fn logs(session: &mut Session<'_>, args: LogsArgs) -> Result<u8
         }
     }
     if !args.follow {
-        copy(session, &source, (run, &mut offset), &mut printer, false).await?;
+        copy(session, &source, run, &mut printer, false).await?;
         return Ok(exit::DONE);
     }
     let mut patience = Patience::default();
     let mut source = Ok(source);
     loop {
         let followed = match &source {
-            Ok(source) => copy(session, source, (run, &mut offset), &mut printer, true).await,
+            Ok(source) => copy(session, source, run, &mut printer, true).await,
             Err(_) => source.map(drop),
         };
         match followed {
@@ -64,19 +61,17 @@ pub(crate) async fn logs(session: &mut Session<'_>, args: LogsArgs) -> Result<u8
     }
 }
 
-/// Prints a run's output from `offset` on, and moves that along.
+/// Prints a run's output from where the printer stands.
 async fn copy(
     session: &mut Session<'_>,
     source: &Source<'_>,
-    (run, offset): (RunId, &mut u64),
+    run: RunId,
     printer: &mut Printer,
     follow: bool,
 ) -> Result<(), CliError> {
-    let mut pieces = source.output(run, *offset, follow).await?;
+    let mut pieces = source.output(run, printer.reader.offset(), follow).await?;
     while let Some(piece) = pieces.next().await {
-        let piece = piece?;
-        *offset += piece.len() as u64;
-        let entries = printer.entries(&piece);
+        let entries = printer.entries(&piece?);
         let text = printer.text(entries);
         session.terminal.write(&text)?;
     }
@@ -156,7 +151,8 @@ impl Printer {
 
     fn entries(&mut self, piece: &[u8]) -> Vec<Entry> {
         let mut entries = self.reader.feed(piece);
-        entries.retain(|entry| self.only.is_none_or(|only| only == entry.stream));
+        // Word of jobd's own is about both streams: that something is missing is never kept back.
+        entries.retain(|entry| entry.is_note() || self.only.is_none_or(|only| only == entry.stream));
         entries
     }
 
@@ -169,6 +165,10 @@ impl Printer {
                 out.extend(serde_json::to_vec(&line).unwrap_or_default());
                 out.push(b'\n');
                 continue;
+            }
+            if self.in_line && entry.is_note() {
+                out.push(b'\n');
+                self.in_line = false;
             }
             if self.timestamps && !self.in_line {
                 out.extend_from_slice(entry.at.as_bytes());
@@ -230,6 +230,19 @@ mod tests {
         assert_eq!(printed(&LogsArgs { n: Some(0), ..args() }, false, false), "");
         let stamped = LogsArgs { timestamps: true, stderr: true, ..args() };
         assert_eq!(printed(&stamped, false, false), "2026-11-01T01:00:01Z two\n");
+    }
+
+    #[test]
+    fn that_something_is_missing_is_never_kept_back_and_stands_on_its_own() {
+        let file = b"2026-11-01T01:00:00Z stdout P beg\n\0\0\0\
+            2026-11-01T01:00:00Z stderr F:jobd       41 bytes of output left out here, over the limit of 9 kB; \
+            the file goes on at byte                  500\n\
+            2026-11-01T01:00:09Z stdout F end\n2026-11-01T01:00:09Z stderr F bad\n";
+        let mut printer = Printer::new(&LogsArgs { stdout: true, ..args() }, false, false);
+        let entries = printer.entries(file);
+        let text = String::from_utf8(printer.text(entries)).unwrap();
+        assert_eq!(text, "beg\n[jobd] 41 bytes of output left out here, over the limit of 9 kB\nend\n");
+        assert_eq!(printer.reader.offset(), 500 + 68, "the next piece is behind what has been left out");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod cri;
 mod error;
 pub mod files;
 mod history;
+mod inspect;
 mod instant;
 mod kill;
 mod list;
@@ -15,6 +16,7 @@ mod logs;
 mod next;
 mod offline;
 mod ps;
+mod reload;
 mod run;
 mod show;
 mod source;
@@ -98,7 +100,9 @@ async fn dispatch(session: &mut Session<'_>, verb: Verb) -> Result<u8, CliError>
         Verb::Ps => ps::ps(session).await,
         Verb::History(args) => history::history(session, args).await,
         Verb::Logs(args) => logs::logs(session, args).await,
+        Verb::Inspect(args) => inspect::inspect(session, args).await,
         Verb::Kill(args) => kill::kill(session, args).await,
+        Verb::Reload => reload::reload(session).await,
         Verb::Status => status::status(session).await,
         Verb::Validate(args) => validate::validate(session, args),
     }

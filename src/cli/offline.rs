@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::error::CliError;
 use super::sources::{Loaded, Sources};
+use crate::api::detail::detail;
 use crate::api::places::Places;
 use crate::api::records::Records;
 use crate::api::types::{JobView, RunDetail, RunQuery, Runs, State, StatusReport, StoreHealth};
@@ -79,7 +80,7 @@ impl Offline<'_> {
     pub(crate) async fn run(&self, id: RunId) -> Result<RunDetail, CliError> {
         let records = self.records().await?;
         let run = records.run(id).await?.ok_or(CliError::NoSuchRun(id))?;
-        Ok(RunDetail { run: self.present(run), folder: records.folder(id) })
+        Ok(detail(self.present(run), records.folder(id)).await)
     }
 
     pub(crate) async fn open_runs(&self) -> Result<Vec<RunRecord>, CliError> {

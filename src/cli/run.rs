@@ -63,11 +63,10 @@ pub(crate) async fn run(session: &mut Session<'_>, args: RunArgs) -> Result<u8, 
 /// Prints what the job writes, its stderr on stderr, until the run is over. When jobd goes away, the next one goes on
 /// where it left off; when the reader goes away, the run is still waited for.
 async fn follow(session: &mut Session<'_>, run: RunId) -> Result<(), CliError> {
-    let mut offset: u64 = 0;
     let mut entries = Entries::default();
     let mut patience = Patience::default();
     loop {
-        match follow_once(session, run, &mut offset, &mut entries).await {
+        match follow_once(session, run, &mut entries).await {
             Ok(()) => return Ok(()),
             Err(error) if error.is_closed_pipe() => return Ok(()),
             Err(CliError::Client(error)) => patience.wait(session, run, error).await?,
@@ -76,14 +75,9 @@ async fn follow(session: &mut Session<'_>, run: RunId) -> Result<(), CliError> {
     }
 }
 
-async fn follow_once(
-    session: &mut Session<'_>,
-    run: RunId,
-    offset: &mut u64,
-    entries: &mut Entries,
-) -> Result<(), CliError> {
+async fn follow_once(session: &mut Session<'_>, run: RunId, entries: &mut Entries) -> Result<(), CliError> {
     let client = Client::connect(&session.places.socket).await?;
-    let mut pieces = match client.output(run, *offset, true).await {
+    let mut pieces = match client.output(run, entries.offset(), true).await {
         Ok(pieces) => pieces,
         // A run that never started has nothing to follow; its row says why.
         Err(ClientError::Answered(body)) if body.code == crate::api::types::ErrorCode::NoOutput => {
@@ -92,10 +86,8 @@ async fn follow_once(
         Err(error) => return Err(error.into()),
     };
     while let Some(piece) = pieces.next().await {
-        let piece = piece?;
-        *offset += piece.len() as u64;
         let escape = session.terminal.tty;
-        for entry in entries.feed(&piece) {
+        for entry in entries.feed(&piece?) {
             let full = entry.is_full();
             let mut line = if escape { text::inert_bytes(&entry.text).into_bytes() } else { entry.text };
             if full {

@@ -1,18 +1,23 @@
 //! `jobctl show`: all that is known of a job or a run.
 
+use std::path::Path;
+
 use jiff::tz::TimeZone;
 
 use super::Session;
 use super::args::{ShowArgs, Target};
 use super::error::CliError;
 use super::history::ending;
+use super::inspect;
 use super::source::Source;
 use super::table;
 use super::terminal::Terminal;
 use super::text;
-use crate::api::types::{JobView, RunDetail};
+use crate::api::types::{GroupLimitsView, JobView, RunDetail};
 use crate::engine::job::Command;
-use crate::engine::policy::{CatchUp, Overlap};
+use crate::engine::policy::{CatchUp, Leftover, Overlap};
+use crate::engine::resources::{Rlimit, RlimitPair};
+use crate::engine::run::KnownBy;
 
 pub(crate) async fn show(session: &mut Session<'_>, args: ShowArgs) -> Result<u8, CliError> {
     let source = Source::open(session).await?;
@@ -54,17 +59,14 @@ fn job_block(job: &JobView) -> String {
         }
         Command::Shell(line) => ("shell", text::inert(line).into_owned()),
     });
+    facts.extend(identity_facts(job));
+    facts.extend(resource_facts(job));
     facts.extend([
-        ("cwd", text::inert(&job.cwd.to_string_lossy()).into_owned()),
-        ("user", job.user.clone().unwrap_or_else(|| "jobd's own".to_owned())),
-        ("umask", job.umask.clone()),
-        ("env", if job.env.is_empty() { none() } else { job.env.join(" ") }),
-        (
-            "env_file",
-            job.env_file.as_ref().map_or_else(none, |path| text::inert(&path.to_string_lossy()).into()),
-        ),
         ("timeout", job.timeout_ms.map_or_else(none, text::limit)),
         ("kill_grace", text::limit(job.kill_grace_ms)),
+        ("stop_signals", job.stop_signals.join(" ")),
+        ("leftover", leftover(job.leftover).to_owned()),
+        ("output_limit", job.output_limit_bytes.map_or_else(none, text::exact_size)),
         ("overlap", overlap(job.overlap).to_owned()),
         ("catch_up", catch_up(job.catch_up).to_owned()),
         ("catch_up_window", text::limit(job.catch_up_window_ms)),
@@ -79,6 +81,72 @@ fn job_block(job: &JobView) -> String {
         facts.push(("in trouble", format!("since {}", text::local(since, &zone))));
     }
     table::facts(job.name.as_str(), &facts)
+}
+
+/// Where, as whom and with what it runs.
+fn identity_facts(job: &JobView) -> [(&'static str, String); 8] {
+    let list = |words: &[String]| if words.is_empty() { "none".to_owned() } else { words.join(" ") };
+    let path = |path: &Path| text::inert(&path.to_string_lossy()).into_owned();
+    [
+        ("cwd", path(&job.cwd)),
+        ("stdin", job.stdin.as_deref().map_or_else(|| "/dev/null".to_owned(), path)),
+        ("user", job.user.clone().unwrap_or_else(|| "jobd's own".to_owned())),
+        ("groups", job.groups.as_deref().map_or_else(|| "the user's".to_owned(), list)),
+        ("no_new_privileges", job.no_new_privileges.to_string()),
+        ("umask", job.umask.clone()),
+        ("env", list(&job.env)),
+        ("env_file", job.env_file.as_deref().map_or_else(|| "none".to_owned(), path)),
+    ]
+}
+
+/// What it may use of the host.
+fn resource_facts(job: &JobView) -> [(&'static str, String); 4] {
+    let own = || "jobd's own".to_owned();
+    let rlimits: Vec<_> = job.rlimits.iter().map(|(name, pair)| rlimit(*name, *pair)).collect();
+    [
+        ("nice", job.nice.map_or_else(own, |nice| nice.to_string())),
+        ("ionice", job.ionice.clone().unwrap_or_else(own)),
+        ("rlimits", if rlimits.is_empty() { own() } else { rlimits.join(" ") }),
+        ("limits", limits(&job.limits)),
+    ]
+}
+
+/// A limit of a process: `nofile=4096`, or `nproc=100:200` where the soft one differs from the hard one.
+fn rlimit(name: Rlimit, RlimitPair { soft, hard }: RlimitPair) -> String {
+    let value = |limit: Option<u64>| match limit {
+        None => "unlimited".to_owned(),
+        Some(bytes) if name.counts_bytes() => text::exact_size(bytes),
+        Some(count) => count.to_string(),
+    };
+    let name = name.as_str();
+    if soft == hard {
+        format!("{name}={}", value(hard))
+    } else {
+        format!("{name}={}:{}", value(soft), value(hard))
+    }
+}
+
+/// The limits of a run as a whole.
+fn limits(limits: &GroupLimitsView) -> String {
+    let words = [
+        limits.memory_bytes.map(|bytes| format!("memory={}", text::exact_size(bytes))),
+        limits.cpu_percent.map(|percent| format!("cpu={percent}%")),
+        limits.pids.map(|pids| format!("pids={pids}")),
+    ];
+    let mut words: Vec<_> = words.into_iter().flatten().collect();
+    if words.is_empty() {
+        return "none".to_owned();
+    }
+    words.push(if limits.required { "required" } else { "not required" }.to_owned());
+    words.join(" ")
+}
+
+const fn leftover(policy: Leftover) -> &'static str {
+    match policy {
+        Leftover::Kill => "kill",
+        Leftover::Warn => "warn",
+        Leftover::Allow => "allow",
+    }
 }
 
 const fn overlap(policy: Overlap) -> &'static str {
@@ -115,6 +183,15 @@ fn run_block(terminal: &Terminal, detail: &RunDetail) -> String {
         ("cpu", run.cpu_ms.map(text::took)),
         ("peak memory", run.max_rss_kib.map(|kib| text::size(kib.saturating_mul(1024)))),
         ("output", run.output_bytes.map(text::size)),
+        (
+            "left out",
+            detail
+                .end
+                .as_ref()
+                .filter(|end| end.output_left_out > 0)
+                .map(|end| text::size(end.output_left_out)),
+        ),
+        ("left alive", tree(detail)),
         ("folder", detail.folder.as_ref().map(|path| text::inert(&path.to_string_lossy()).into_owned())),
         ("message", run.message.as_ref().map(inert)),
     ];
@@ -127,7 +204,28 @@ fn run_block(terminal: &Terminal, detail: &RunDetail) -> String {
             block.push('\n');
         }
     }
+    if let Some(evidence) = &detail.evidence {
+        block.push_str(&inspect::block(terminal, evidence));
+    }
     block
+}
+
+/// What was left of the processes, where that is worth a word.
+fn tree(detail: &RunDetail) -> Option<String> {
+    let tree = detail.end.as_ref()?.tree.as_ref()?;
+    let left: Vec<String> =
+        tree.left.iter().map(|left| text::inert(&left.to_string()).into_owned()).collect();
+    let left = if left.is_empty() { "none".to_owned() } else { left.join(", ") };
+    Some(format!("{left} ({})", known_by(tree.known_by)))
+}
+
+/// How it is known what is left.
+const fn known_by(known_by: KnownBy) -> &'static str {
+    match known_by {
+        KnownBy::Cgroup => "by its control group",
+        KnownBy::Children => "by its tree of processes",
+        KnownBy::Environment => "by its processes' variables",
+    }
 }
 
 #[cfg(test)]
@@ -144,26 +242,53 @@ mod tests {
         job.incident_since = Some("2026-11-01T01:31:12Z".parse().unwrap());
         let expected = "\
 backup
-  description      none
-  schedule         0 10 1 * *
-  timezone         Asia/Seoul
-  next             2026-12-01 10:00:00
-  command          python3 'back up.py'
-  cwd              /srv/academy
-  user             jobd's own
-  umask            0022
-  env              API_KEY LANG
-  env_file         none
-  timeout          30m
-  kill_grace       10s
-  overlap          skip
-  catch_up         latest
-  catch_up_window  1d
-  alert            ops
-  last run         7 FAILED at 2026-11-01 10:00:00, 31m 12s
-  in trouble       since 2026-11-01 10:31:12
+  description        none
+  schedule           0 10 1 * *
+  timezone           Asia/Seoul
+  next               2026-12-01 10:00:00
+  command            python3 'back up.py'
+  cwd                /srv/academy
+  stdin              /dev/null
+  user               jobd's own
+  groups             the user's
+  no_new_privileges  false
+  umask              0022
+  env                API_KEY LANG
+  env_file           none
+  nice               jobd's own
+  ionice             jobd's own
+  rlimits            jobd's own
+  limits             none
+  timeout            30m
+  kill_grace         10s
+  stop_signals       TERM:10s KILL
+  leftover           kill
+  output_limit       100MB
+  overlap            skip
+  catch_up           latest
+  catch_up_window    1d
+  alert              ops
+  last run           7 FAILED at 2026-11-01 10:00:00, 31m 12s
+  in trouble         since 2026-11-01 10:31:12
 ";
         assert_eq!(job_block(&job), expected);
+    }
+
+    #[test]
+    fn limits_are_shown_as_they_are_written() {
+        let pair = |soft, hard| RlimitPair { soft, hard };
+        assert_eq!(rlimit(Rlimit::As, pair(Some(2 << 30), Some(2 << 30))), "as=2GiB");
+        assert_eq!(rlimit(Rlimit::Nproc, pair(Some(100), Some(200))), "nproc=100:200");
+        assert_eq!(rlimit(Rlimit::Stack, pair(Some(8 << 20), None)), "stack=8MiB:unlimited");
+        let view = GroupLimitsView {
+            memory_bytes: Some(1 << 29),
+            cpu_percent: Some(150),
+            pids: Some(9),
+            required: true,
+        };
+        assert_eq!(limits(&view), "memory=512MiB cpu=150% pids=9 required");
+        let view = GroupLimitsView { pids: Some(9), ..GroupLimitsView::default() };
+        assert_eq!(limits(&view), "pids=9 not required");
     }
 
     #[test]
@@ -172,7 +297,12 @@ backup
         let mut run = record(7, "backup", Status::Failed);
         (run.exit_code, run.max_rss_kib) = (Some(3), Some(1536));
         run.error_message = Some("disk full\n\x1b[2J".to_owned());
-        let detail = RunDetail { run, folder: Some("/var/lib/jobd/runs/2026-11-01/7".into()) };
+        let detail = RunDetail {
+            run,
+            folder: Some("/var/lib/jobd/runs/2026-11-01/7".into()),
+            end: None,
+            evidence: None,
+        };
         let expected = "\
 run 7 of backup
   status       FAILED

@@ -1,10 +1,11 @@
 //! Rows and jobs for the tests of this module.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::api::types::JobView;
+use crate::api::types::{GroupLimitsView, JobView};
 use crate::engine::job::{Command, JobName};
-use crate::engine::policy::{CatchUp, Overlap};
+use crate::engine::policy::{CatchUp, Leftover, Overlap};
 use crate::engine::record::RunRecord;
 use crate::engine::run::{RunId, Status, Trigger};
 use crate::engine::time::Timestamp;
@@ -49,15 +50,25 @@ pub(super) fn job(name: &str) -> JobView {
         command: Command::Argv(vec!["python3".to_owned(), "back up.py".to_owned()]),
         timeout_ms: Some(1_800_000),
         kill_grace_ms: 10_000,
+        stop_signals: vec!["TERM:10s".to_owned(), "KILL".to_owned()],
+        leftover: Leftover::Kill,
+        output_limit_bytes: Some(100_000_000),
         overlap: Overlap::Skip,
         catch_up: CatchUp::Latest,
         catch_up_window_ms: 86_400_000,
         alert: vec!["ops".to_owned()],
         cwd: PathBuf::from("/srv/academy"),
+        stdin: None,
         user: None,
+        groups: None,
+        no_new_privileges: false,
         umask: "0022".to_owned(),
         env: vec!["API_KEY".to_owned(), "LANG".to_owned()],
         env_file: None,
+        nice: None,
+        ionice: None,
+        rlimits: BTreeMap::new(),
+        limits: GroupLimitsView::default(),
         next_fire: Some("2026-12-01T01:00:00Z".parse().unwrap()),
         last_run: None,
         incident_since: None,

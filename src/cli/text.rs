@@ -7,6 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+pub(crate) use crate::engine::words::size;
+
 /// An instant on the zone's clock: `2026-11-01 10:00:00`.
 pub(crate) fn local(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%F %T").to_string()
@@ -51,21 +53,14 @@ pub(crate) fn limit(milliseconds: u64) -> String {
     text
 }
 
-/// A size in the unit that suits it: `512 B`, `1.5 KiB`, `3.0 GiB`.
-pub(crate) fn size(bytes: u64) -> String {
-    const STEP: u64 = 1024;
-    let mut unit = 1_u64;
-    let mut names = ["KiB", "MiB", "GiB", "TiB"].into_iter();
-    let mut name = "B";
-    while bytes / unit >= STEP {
-        let Some(next) = names.next() else { break };
-        (unit, name) = (unit * STEP, next);
-    }
-    if unit == 1 {
-        format!("{bytes} B")
-    } else {
-        format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
-    }
+/// A size, exactly and as jobs.toml has it: `100MB`, `64KiB`.
+pub(crate) fn exact_size(bytes: u64) -> String {
+    let decimal = [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000)];
+    let binary = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let whole = |&(_, unit): &(&str, u64)| bytes > 0 && bytes.is_multiple_of(unit);
+    let (name, unit) =
+        decimal.into_iter().chain(binary).filter(whole).max_by_key(|(_, unit)| *unit).unwrap_or(("B", 1));
+    format!("{}{name}", bytes / unit)
 }
 
 /// Other people's words on one line, without power over the terminal: control characters and those that turn the
@@ -166,9 +161,17 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_a_unit() {
-        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 30, "3.0 GiB")] {
-            assert_eq!(size(bytes), text);
+    fn exact_sizes_are_as_jobs_toml_has_them() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1, "1B"),
+            (1500, "1500B"),
+            (65_536, "64KiB"),
+            (100_000_000, "100MB"),
+            (2 << 30, "2GiB"),
+            (1_024_000, "1000KiB"),
+        ] {
+            assert_eq!(exact_size(bytes), text);
         }
     }
 

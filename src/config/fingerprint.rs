@@ -50,27 +50,54 @@ pub(super) fn of_schedule(spec: &JobSpec) -> String {
 
 /// The fingerprint of everything that an entry says, defaults included.
 pub(super) fn of_job(spec: &JobSpec) -> String {
+    // Taken apart by name, so that a new field is not forgotten here.
+    let JobSpec {
+        name,
+        description,
+        schedules: _,
+        zone: _,
+        command,
+        timeout,
+        stop,
+        leftover,
+        output_limit,
+        overlap,
+        catch_up,
+        catch_up_window,
+        alert,
+        cwd,
+        env,
+        env_file,
+        stdin,
+        user,
+        groups,
+        no_new_privileges,
+        resources,
+        umask,
+        config_hash: _,
+        schedule_hash: _,
+    } = spec;
     let mut print = Fingerprint::new();
-    print.field("name", spec.name.as_str());
-    print.field("description", &format!("{:?}", spec.description));
+    print.field("name", name.as_str());
+    print.field("description", &format!("{description:?}"));
     print.field("schedules", &of_schedule(spec));
-    print.field("command", &format!("{:?}", spec.command));
-    print.field("timeout", &format!("{:?}", spec.timeout.map(|timeout| timeout.as_millis())));
-    print.field("stop", &spec.stop.to_string());
-    print.field("leftover", &format!("{:?}", spec.leftover));
-    print.field("output", &format!("{:?} {:?}", spec.output_limit, spec.stdin));
-    print.field("groups", &format!("{:?} {}", spec.groups, spec.no_new_privileges));
-    print.field("resources", &format!("{:?}", spec.resources));
-    print.field("policies", &format!("{:?} {:?}", spec.overlap, spec.catch_up));
-    print.field("catch_up_window", &spec.catch_up_window.as_millis().to_string());
-    print.field("alert", &format!("{:?}", spec.alert));
-    print.field("cwd", &spec.cwd.to_string_lossy());
-    let env_file = spec.env_file.as_deref().map(Path::to_string_lossy);
+    print.field("command", &format!("{command:?}"));
+    print.field("timeout", &format!("{:?}", timeout.map(|timeout| timeout.as_millis())));
+    print.field("stop", &stop.to_string());
+    print.field("leftover", &format!("{leftover:?}"));
+    print.field("output", &format!("{output_limit:?} {stdin:?}"));
+    print.field("groups", &format!("{groups:?} {no_new_privileges}"));
+    print.field("resources", &format!("{resources:?}"));
+    print.field("policies", &format!("{overlap:?} {catch_up:?}"));
+    print.field("catch_up_window", &catch_up_window.as_millis().to_string());
+    print.field("alert", &format!("{alert:?}"));
+    print.field("cwd", &cwd.to_string_lossy());
+    let env_file = env_file.as_deref().map(Path::to_string_lossy);
     print.field("env_file", env_file.as_deref().unwrap_or_default());
-    for (name, value) in &spec.env {
+    for (name, value) in env {
         print.field(name, value);
     }
-    print.field("user", &format!("{:?} {:o}", spec.user, spec.umask));
+    print.field("user", &format!("{user:?} {umask:o}"));
     print.finish()
 }
 

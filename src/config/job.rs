@@ -7,13 +7,15 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::engine::job::Command;
-use crate::engine::policy::{CatchUp, Overlap};
+use crate::engine::policy::{CatchUp, Leftover, Overlap};
 use crate::engine::schedule::Schedule;
+use crate::engine::stop::StopLadder;
 
 use super::diagnostic::quoted;
-use super::nearest::{nearest, nearest_zone};
+use super::nearest::nearest_zone;
 use super::report::{Report, Spot};
-use super::value::{Choice, Entry, Table, Value};
+use super::value::{Choice, Entry, Limit, Table, Value};
+use super::{identity, resources, stop};
 
 /// The keys of a job.
 const KEYS: &[&str] = &[
@@ -23,6 +25,9 @@ const KEYS: &[&str] = &[
     "shell",
     "timeout",
     "kill_grace",
+    "stop_signals",
+    "leftover",
+    "output_limit",
     "overlap",
     "catch_up",
     "catch_up_window",
@@ -31,15 +36,25 @@ const KEYS: &[&str] = &[
     "cwd",
     "env",
     "env_file",
+    "stdin",
     "user",
+    "groups",
+    "no_new_privileges",
     "umask",
+    "nice",
+    "ionice",
+    "rlimits",
+    "limits",
 ];
 
 /// Keys that are planned.
-const PLANNED: &[&str] = &["retry", "nice", "stdin"];
+const PLANNED: &[&str] = &["retry"];
 
 /// Keys that say what one job is, and can be no default.
 const OWN: &[&str] = &["description", "schedule", "command", "shell"];
+
+/// Two ways to say how a run is made to end.
+const STOPS: (&str, &str) = ("kill_grace", "stop_signals");
 
 /// The overlap policies.
 const OVERLAP: Choice<Overlap> =
@@ -51,28 +66,20 @@ const CATCH_UP: Choice<CatchUp> = Choice {
     planned: &[],
 };
 
+/// What becomes of processes that a job leaves behind.
+const LEFTOVER: Choice<Leftover> = Choice {
+    built: &[("kill", Leftover::Kill), ("warn", Leftover::Warn), ("allow", Leftover::Allow)],
+    planned: &[],
+};
+
+/// The smallest `output_limit`, bytes: the beginning and the end of a page of text.
+const OUTPUT_LIMIT_MIN: u64 = 64 * 1024;
+
 /// What a job's `schedule` may look like.
 const SCHEDULE_EXAMPLE: &str = "schedule = \"0 9 * * *\"";
 
 /// What a job's `command` may look like.
 const COMMAND_EXAMPLE: &str = "command = [\"python3\", \"report.py\"]";
-
-/// The limit of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Limit {
-    /// `timeout = "none"`.
-    Endless,
-    After(Duration),
-}
-
-impl Limit {
-    pub(super) fn duration(self) -> Option<Duration> {
-        match self {
-            Self::Endless => None,
-            Self::After(duration) => Some(duration),
-        }
-    }
-}
 
 /// What an entry says, before defaults.
 #[derive(Debug, Default)]
@@ -80,8 +87,11 @@ pub(super) struct Draft {
     pub(super) description: Option<String>,
     pub(super) schedules: Vec<Schedule>,
     pub(super) command: Option<Command>,
-    pub(super) timeout: Option<Limit>,
-    pub(super) kill_grace: Option<Duration>,
+    pub(super) timeout: Option<Limit<Duration>>,
+    /// What `stop_signals` or `kill_grace` says.
+    pub(super) stop: Option<StopLadder>,
+    pub(super) leftover: Option<Leftover>,
+    pub(super) output_limit: Option<Limit<u64>>,
     pub(super) overlap: Option<Overlap>,
     pub(super) catch_up: Option<CatchUp>,
     pub(super) catch_up_window: Option<Duration>,
@@ -91,8 +101,12 @@ pub(super) struct Draft {
     pub(super) cwd: Option<PathBuf>,
     pub(super) env: BTreeMap<String, String>,
     pub(super) env_file: Option<PathBuf>,
+    pub(super) stdin: Option<PathBuf>,
     pub(super) user: Option<String>,
+    pub(super) groups: Option<Vec<String>>,
+    pub(super) no_new_privileges: Option<bool>,
     pub(super) umask: Option<u32>,
+    pub(super) resources: resources::Draft,
 }
 
 /// Reads the entry of a job.
@@ -114,23 +128,24 @@ pub(super) fn read(
         let message = format!("job {} has no schedule", quoted(name));
         report.error(spot.clone(), message).help(format!("add, for example, {SCHEDULE_EXAMPLE}"));
     }
-    match (table.get("command"), table.get("shell")) {
-        (Some(command), Some(shell)) => {
-            let (first, second) =
-                (command.spot.clone().min(shell.spot.clone()), command.spot.max(shell.spot));
-            report
-                .error(second, format!("job {} has both `command` and `shell`", quoted(name)))
-                .help("keep the one that is meant")
-                .first(first);
-        }
-        (None, None) => {
-            report
-                .error(spot.clone(), format!("job {} has no command", quoted(name)))
-                .help(format!("add, for example, {COMMAND_EXAMPLE} or shell = \"a | b\""));
-        }
-        _ => {}
+    let of = format!("job {}", quoted(name));
+    contradict(report, table, ("command", "shell"), &of);
+    contradict(report, table, STOPS, &of);
+    if !table.has("command") && !table.has("shell") {
+        report
+            .error(spot.clone(), format!("job {} has no command", quoted(name)))
+            .help(format!("add, for example, {COMMAND_EXAMPLE} or shell = \"a | b\""));
     }
     draft
+}
+
+/// Reports two keys of which there can be only one.
+fn contradict(report: &mut Report, table: Table<'_>, (one, other): (&str, &str), of: &str) {
+    let (Some(a), Some(b)) = (table.get(one), table.get(other)) else { return };
+    report
+        .error(a.spot.clone().max(b.spot.clone()), format!("{of} has both `{one}` and `{other}`"))
+        .help("keep the one that is meant")
+        .first(a.spot.min(b.spot));
 }
 
 /// Reads `[defaults]`.
@@ -145,6 +160,7 @@ pub(super) fn read_defaults(report: &mut Report, table: Table<'_>, at: &Context<
             key(report, &mut draft, &entry, "[defaults]", at);
         }
     }
+    contradict(report, table, STOPS, "[defaults]");
     draft
 }
 
@@ -167,7 +183,10 @@ fn key(report: &mut Report, draft: &mut Draft, entry: &Entry<'_>, of: &str, at: 
         "command" => draft.command = argv(report, value).or(draft.command.take()),
         "shell" => draft.command = shell(report, value).or(draft.command.take()),
         "timeout" => draft.timeout = timeout(report, value),
-        "kill_grace" => draft.kill_grace = value.duration(report, "kill_grace = \"10s\""),
+        "kill_grace" => draft.stop = kill_grace(report, value).or(draft.stop.take()),
+        "stop_signals" => draft.stop = stop::ladder(report, value).or(draft.stop.take()),
+        "leftover" => draft.leftover = value.choice(report, &LEFTOVER),
+        "output_limit" => draft.output_limit = output_limit(report, value),
         "overlap" => draft.overlap = value.choice(report, &OVERLAP),
         "catch_up" => draft.catch_up = value.choice(report, &CATCH_UP),
         "catch_up_window" => {
@@ -180,8 +199,17 @@ fn key(report: &mut Report, draft: &mut Draft, entry: &Entry<'_>, of: &str, at: 
         "cwd" => draft.cwd = path(report, value, "cwd = \"/srv/academy\"", at.folder),
         "env" => draft.env = env(report, value),
         "env_file" => draft.env_file = path(report, value, "env_file = \"academy.env\"", at.folder),
-        "user" => draft.user = user(report, value, at.uid),
-        "umask" => draft.umask = umask(report, value),
+        "stdin" => draft.stdin = path(report, value, "stdin = \"answers.txt\"", at.folder),
+        "user" => draft.user = identity::user(report, value, at.uid),
+        "groups" => draft.groups = identity::groups(report, value, at.uid),
+        "no_new_privileges" => {
+            draft.no_new_privileges = value.boolean(report, "no_new_privileges = true");
+        }
+        "umask" => draft.umask = identity::umask(report, value),
+        "nice" => draft.resources.nice = resources::nice(report, value, at.uid),
+        "ionice" => draft.resources.io = resources::ionice(report, value, at.uid),
+        "rlimits" => draft.resources.rlimits = resources::rlimits(report, value),
+        "limits" => draft.resources.group = resources::limits(report, value),
         _ => entry.unknown(report, of, if of == "a job" { KEYS } else { &KEYS[OWN.len()..] }, PLANNED),
     }
 }
@@ -250,12 +278,25 @@ fn shell(report: &mut Report, value: &Value<'_>) -> Option<Command> {
     Some(Command::Shell(line.to_owned()))
 }
 
-fn timeout(report: &mut Report, value: &Value<'_>) -> Option<Limit> {
+fn kill_grace(report: &mut Report, value: &Value<'_>) -> Option<StopLadder> {
+    value.duration(report, "kill_grace = \"10s\"").map(StopLadder::term)
+}
+
+/// How much of the output is kept.
+fn output_limit(report: &mut Report, value: &Value<'_>) -> Option<Limit<u64>> {
+    const EXAMPLE: &str = "output_limit = \"100MB\"";
+    if value.is_string() && value.string(report, EXAMPLE)? == "none" {
+        return Some(Limit::Endless);
+    }
+    value.size_from(report, OUTPUT_LIMIT_MIN, "64KiB", EXAMPLE).map(Limit::At)
+}
+
+fn timeout(report: &mut Report, value: &Value<'_>) -> Option<Limit<Duration>> {
     const EXAMPLE: &str = "timeout = \"30m\"";
     if value.is_string() && value.string(report, EXAMPLE)? == "none" {
         return Some(Limit::Endless);
     }
-    value.positive(report, EXAMPLE, "to have no timeout, timeout = \"none\"").map(Limit::After)
+    value.positive(report, EXAMPLE, "to have no timeout, timeout = \"none\"").map(Limit::At)
 }
 
 fn alert(report: &mut Report, value: &Value<'_>) -> Option<Vec<(String, Spot)>> {
@@ -319,47 +360,6 @@ fn env(report: &mut Report, value: &Value<'_>) -> BTreeMap<String, String> {
         }
     }
     env
-}
-
-/// A user of this host, and one that jobd may become.
-fn user(report: &mut Report, value: &Value<'_>, uid: Option<u32>) -> Option<String> {
-    let name = value.string(report, "user = \"academy\"")?;
-    match nix::unistd::User::from_name(name) {
-        Ok(Some(user)) => {
-            if let Some(uid) = uid.filter(|&uid| uid != 0 && uid != user.uid.as_raw()) {
-                report
-                    .error(value.spot(), format!("jobd runs as user {uid} and can't start a job as {name:?}"))
-                    .help("run jobd as root, or leave `user` out");
-            }
-            return Some(name.to_owned());
-        }
-        Ok(None) => {
-            let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-            let users = passwd.lines().filter_map(|line| line.split(':').next());
-            let help = match nearest(name, users) {
-                Some(near) => format!("did you mean {near:?}?"),
-                None => "write the name of a user of this host".to_owned(),
-            };
-            report.error(value.spot(), format!("there is no user {} on this host", quoted(name))).help(help);
-        }
-        Err(errno) => {
-            let message = format!("user {} can't be looked up: {}", quoted(name), errno.desc());
-            report.warning(value.spot(), message);
-            return Some(name.to_owned());
-        }
-    }
-    None
-}
-
-fn umask(report: &mut Report, value: &Value<'_>) -> Option<u32> {
-    let text = value.string(report, "umask = \"022\"")?;
-    let octal = (1..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
-    let mask = u32::from_str_radix(text, 8).ok().filter(|&mask| octal && mask <= 0o777);
-    if mask.is_none() {
-        let message = format!("`umask` {} is not an octal number up to 777", quoted(text));
-        report.error(value.spot(), message).help("for example: umask = \"022\"");
-    }
-    mask
 }
 
 #[cfg(test)]

@@ -5,21 +5,27 @@
 //! the offending text and what would be right. It changes nothing.
 //!
 //! The road of a text: `file` reads what may be anything, `syntax` finds the errors of the grammar, `loader` walks
-//! through the tables and the included files, `job` and `channel` read the keys, `resolve` puts the defaults in.
+//! through the tables and the included files, `job` and `channel` read the keys (`stop`, `identity` and `resources`
+//! some of a job's), `resolve` puts the defaults in.
 
 mod channel;
 mod diagnostic;
 mod duration;
 mod file;
 mod fingerprint;
+mod identity;
 mod include;
 mod job;
 mod loader;
 mod nearest;
 mod report;
 mod resolve;
+mod resources;
+mod salvage;
 mod secret;
+mod size;
 mod source;
+mod stop;
 mod syntax;
 mod value;
 
@@ -31,6 +37,7 @@ use jiff::tz::TimeZone;
 use crate::engine::job::{ChannelName, JobName, JobSpec};
 
 pub use diagnostic::{Diagnostic, Place, Rejected, Severity};
+pub use salvage::{Salvage, salvage};
 pub use secret::{Secret, SecretError, SecretText};
 
 use loader::Loader;

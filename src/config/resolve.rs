@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 
 use crate::engine::job::{ChannelName, JobName, JobSpec};
-use crate::engine::stop::StopLadder;
 
 use super::diagnostic::quoted;
 use super::fingerprint;
-use super::job::{Draft, Limit};
+use super::job::Draft;
 use super::loader::{Loader, Registered};
 use super::nearest::nearest;
 use super::report::{Report, Spot};
+use super::value::Limit;
 
 /// How many channels a report lists.
 const SHOWN_MAX: usize = 10;
@@ -70,8 +70,10 @@ fn spec(name: &JobName, job: Registered, defaults: &Draft, zone: &TimeZone) -> O
     spec.description = draft.description;
     spec.schedules = draft.schedules;
     spec.zone = draft.zone.or_else(|| defaults.zone.clone()).unwrap_or_else(|| zone.clone());
-    spec.timeout = draft.timeout.or(defaults.timeout).map_or(spec.timeout, Limit::duration);
-    spec.stop = draft.kill_grace.or(defaults.kill_grace).map_or(spec.stop, StopLadder::term);
+    spec.timeout = draft.timeout.or(defaults.timeout).map_or(spec.timeout, Limit::value);
+    spec.stop = draft.stop.or_else(|| defaults.stop.clone()).unwrap_or(spec.stop);
+    spec.leftover = draft.leftover.or(defaults.leftover).unwrap_or(spec.leftover);
+    spec.output_limit = draft.output_limit.or(defaults.output_limit).map_or(spec.output_limit, Limit::value);
     spec.overlap = draft.overlap.or(defaults.overlap).unwrap_or(spec.overlap);
     spec.catch_up = draft.catch_up.or(defaults.catch_up).unwrap_or(spec.catch_up);
     spec.catch_up_window = draft.catch_up_window.or(defaults.catch_up_window).unwrap_or(spec.catch_up_window);
@@ -79,7 +81,12 @@ fn spec(name: &JobName, job: Registered, defaults: &Draft, zone: &TimeZone) -> O
     spec.cwd = draft.cwd.or_else(|| defaults.cwd.clone()).unwrap_or(folder);
     spec.env = env;
     spec.env_file = draft.env_file.or_else(|| defaults.env_file.clone());
+    spec.stdin = draft.stdin.or_else(|| defaults.stdin.clone());
     spec.user = draft.user.or_else(|| defaults.user.clone());
+    spec.groups = draft.groups.or_else(|| defaults.groups.clone());
+    spec.no_new_privileges =
+        draft.no_new_privileges.or(defaults.no_new_privileges).unwrap_or(spec.no_new_privileges);
+    spec.resources = draft.resources.resolve(&defaults.resources);
     spec.umask = draft.umask.or(defaults.umask).unwrap_or(spec.umask);
     spec.schedule_hash = fingerprint::of_schedule(&spec);
     spec.config_hash = fingerprint::of_job(&spec);

@@ -1,6 +1,6 @@
 //! Values of the TOML tree, and what is said when they are not of the type that a key needs.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -10,6 +10,7 @@ use super::diagnostic::quoted;
 use super::duration::{self, DurationError};
 use super::nearest::nearest;
 use super::report::{Report, Spot};
+use super::size::{self, SizeError};
 
 /// The value of a key, and where it stands.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +38,24 @@ pub(super) struct Entry<'a> {
     pub(super) spot: Spot,
     /// What it is set to.
     pub(super) value: Value<'a>,
+}
+
+/// A value that may be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit<T> {
+    /// `"none"`, `"unlimited"`.
+    Endless,
+    At(T),
+}
+
+impl<T> Limit<T> {
+    /// The limit, if there is one.
+    pub(super) fn value(self) -> Option<T> {
+        match self {
+            Self::Endless => None,
+            Self::At(limit) => Some(limit),
+        }
+    }
 }
 
 /// The words a key may be set to, and those that are planned.
@@ -146,6 +165,87 @@ impl<'a> Value<'a> {
         self.node.get_ref().is_str()
     }
 
+    pub(super) fn is_list(&self) -> bool {
+        self.node.get_ref().is_array()
+    }
+
+    pub(super) fn is_integer(&self) -> bool {
+        self.node.get_ref().is_integer()
+    }
+
+    /// The key it is set for.
+    pub(super) fn key(&self) -> &'a str {
+        self.key
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn integer(
+        &self,
+        report: &mut Report,
+        bounds: RangeInclusive<i64>,
+        example: &str,
+    ) -> Option<i64> {
+        let DeValue::Integer(number) = self.node.get_ref() else {
+            return self.wrong_type(report, "an integer", example);
+        };
+        let value = i64::from_str_radix(number.as_str(), number.radix()).ok();
+        let value = value.filter(|value| bounds.contains(value));
+        if value.is_none() {
+            let (least, most) = bounds.into_inner();
+            let message = format!("`{}` can't be {}", self.key, number.as_str());
+            let help = match most {
+                i64::MAX => format!("{least} is the least"),
+                _ => format!("it can be {least} to {most}"),
+            };
+            report.error(self.spot(), message).help(help);
+        }
+        value
+    }
+
+    pub(super) fn boolean(&self, report: &mut Report, example: &str) -> Option<bool> {
+        match self.node.get_ref() {
+            DeValue::Boolean(value) => Some(*value),
+            _ => self.wrong_type(report, "a boolean", example),
+        }
+    }
+
+    /// A size in bytes; the example is the key's own.
+    pub(super) fn size(&self, report: &mut Report, example: &str) -> Option<u64> {
+        let text = self.string(report, example)?;
+        match size::parse(text) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                let help = match &error {
+                    SizeError::NoUnit(number) => format!("write \"{number}KiB\" or \"{number}MB\""),
+                    SizeError::TooLarge(_) | SizeError::Malformed(_) => {
+                        format!(
+                            "write a whole number with B, KB, MB, GB, TB, KiB, MiB, GiB or TiB: {example}"
+                        )
+                    }
+                };
+                report.error(self.spot(), format!("`{}`: {error}", self.key)).help(help);
+                None
+            }
+        }
+    }
+
+    /// A size that is not below the least one of this key.
+    pub(super) fn size_from(
+        &self,
+        report: &mut Report,
+        bytes_min: u64,
+        least: &str,
+        example: &str,
+    ) -> Option<u64> {
+        let bytes = self.size(report, example)?;
+        if bytes < bytes_min {
+            let message = format!("`{}` is below {least}", self.key);
+            report.error(self.spot(), message).help(format!("{least} is the least"));
+            return None;
+        }
+        Some(bytes)
+    }
+
     pub(super) fn is_empty_list(&self) -> bool {
         self.node.get_ref().as_array().is_some_and(|items| items.is_empty())
     }
@@ -174,6 +274,17 @@ impl<'a> Value<'a> {
     /// A duration; the example is the key's own.
     pub(super) fn duration(&self, report: &mut Report, example: &str) -> Option<Duration> {
         let text = self.string(report, example)?;
+        self.read_duration(report, text, self.spot(), example)
+    }
+
+    /// A duration that stands at a spot of this value.
+    pub(super) fn read_duration(
+        &self,
+        report: &mut Report,
+        text: &str,
+        spot: Spot,
+        example: &str,
+    ) -> Option<Duration> {
         match duration::parse(text) {
             Ok(duration) => Some(duration),
             Err(error) => {
@@ -185,7 +296,7 @@ impl<'a> Value<'a> {
                         format!("write whole numbers with the units d, h, m, s, ms: {example}")
                     }
                 };
-                report.error(self.spot(), format!("`{}`: {error}", self.key)).help(help);
+                report.error(spot, format!("`{}`: {error}", self.key)).help(help);
                 None
             }
         }

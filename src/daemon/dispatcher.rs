@@ -10,13 +10,16 @@ use std::io;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
+use super::Leave;
 use super::executor::Executor;
+use super::reload::Reloader;
 use super::systemd::{self, Watchdog};
 use crate::api::supervisor::{Command, Refusal as Refused};
 use crate::clock::{self, WallTimer};
 use crate::engine::event::{Effect, Event, Refusal, Remark, RequestId};
 use crate::engine::run::RunId;
 use crate::engine::scheduler::Scheduler;
+use crate::failpoint;
 
 /// Where the answer to a request goes.
 type Reply = oneshot::Sender<Result<RunId, Refused>>;
@@ -26,6 +29,7 @@ pub(super) struct Dispatcher {
     executor: Executor,
     events: mpsc::UnboundedReceiver<Event>,
     commands: mpsc::Receiver<Command>,
+    reloader: Reloader,
     replies: BTreeMap<RequestId, Reply>,
     last_request: u64,
     timer: WallTimer,
@@ -43,12 +47,14 @@ impl Dispatcher {
         executor: Executor,
         events: mpsc::UnboundedReceiver<Event>,
         commands: mpsc::Receiver<Command>,
+        reloader: Reloader,
     ) -> io::Result<Self> {
         Ok(Self {
             engine,
             executor,
             events,
             commands,
+            reloader,
             replies: BTreeMap::new(),
             last_request: 0,
             timer: WallTimer::new()?,
@@ -71,16 +77,17 @@ impl Dispatcher {
         }
     }
 
-    /// Goes round until `stop` resolves. `ready` is called once, when all that a start had to decide is durable.
+    /// Goes round until `leave` resolves, and returns what it says. `ready` is called once, when all that a start had
+    /// to decide is durable.
     ///
     /// # Errors
-    /// When the timer fails, without which no fire can be awaited.
+    /// When the timer fails, without which no fire can be awaited, or `leave` does.
     pub(super) async fn run(
         &mut self,
-        stop: impl Future<Output = ()>,
+        leave: impl Future<Output = io::Result<Leave>>,
         mut ready: impl FnMut(),
-    ) -> io::Result<()> {
-        tokio::pin!(stop);
+    ) -> io::Result<Leave> {
+        tokio::pin!(leave);
         loop {
             if !self.is_ready && self.engine.is_settled() {
                 self.is_ready = true;
@@ -89,7 +96,9 @@ impl Dispatcher {
             let wakeup = self.engine.next_wakeup();
             tokio::select! {
                 biased;
-                () = &mut stop => return Ok(()),
+                leave = &mut leave => return leave,
+                // Ahead of what may come without end: a loop that is busy is alive.
+                () = self.watchdog.is_due() => systemd::feed_watchdog(),
                 Some(event) = self.events.recv() => self.tell(event),
                 Some(command) = self.commands.recv() => self.take(command),
                 fired = self.timer.wait(wakeup.wall) => {
@@ -97,7 +106,6 @@ impl Dispatcher {
                     self.tell(Event::Woke);
                 }
                 () = clock::sleep_until(wakeup.monotonic) => self.tell(Event::Woke),
-                () = self.watchdog.is_due() => systemd::feed_watchdog(),
             }
         }
     }
@@ -109,20 +117,39 @@ impl Dispatcher {
     }
 
     fn take(&mut self, command: Command) {
-        self.last_request += 1;
-        let request = RequestId(self.last_request);
-        let event = match command {
+        match command {
             Command::Run { job, at, by, reply } => {
                 info!(%job, %by, "a run is asked for");
-                self.replies.insert(request, reply);
-                Event::RunRequested { request, job, at }
+                failpoint::panic_at("dispatcher", job.as_str());
+                let request = self.await_answer(reply);
+                self.tell(Event::RunRequested { request, job, at });
             }
             Command::Stop { run, by, reply } => {
-                self.replies.insert(request, reply);
-                Event::StopRequested { request, run, by }
+                let request = self.await_answer(reply);
+                self.tell(Event::StopRequested { request, run, by });
             }
-        };
-        self.tell(event);
+            // Nothing to decide.
+            Command::Inspect { run, reply } => self.executor.inspect(run, reply),
+            Command::Reload { by, reply } => {
+                let reloader = self.reloader.clone();
+                tokio::spawn(async move {
+                    let answer = reloader.prepare(&by).await;
+                    let is_to_leave = answer.is_ok();
+                    // Whoever has hung up wanted it all the same.
+                    let _ = reply.send(answer);
+                    if is_to_leave {
+                        reloader.leave();
+                    }
+                });
+            }
+        }
+    }
+
+    fn await_answer(&mut self, reply: Reply) -> RequestId {
+        self.last_request += 1;
+        let request = RequestId(self.last_request);
+        self.replies.insert(request, reply);
+        request
     }
 
     fn reply(&mut self, request: RequestId, answer: Result<RunId, Refusal>) {

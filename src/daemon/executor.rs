@@ -9,32 +9,31 @@ use std::sync::Arc;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tracing::{error, info, warn};
 
+use super::attend::Launches;
 use super::causes;
-use crate::clock;
+use super::inspection::INSPECTIONS_MAX;
+use super::supervision::caught;
 use crate::engine::event::Event;
 use crate::engine::job::{JobName, JobSpec};
-use crate::engine::ledger::{Batch, Change};
-use crate::engine::run::{Claim, Exit, Report, RunId};
-use crate::engine::time::describe_duration;
-use crate::failpoint::Failpoint;
-use crate::process::{self, LaunchError, Launcher, Shim};
-use crate::run::{RunFolder, RunSpec, find};
+use crate::engine::ledger::{Answer, Batch, Change};
+use crate::engine::run::{Claim, RunId};
+use crate::failpoint::{self, Failpoint};
+use crate::process::{self, Launcher};
+use crate::run::{RunFolder, Stuck, find};
 use crate::store::Store;
-
-/// Shims being started at once: each costs descriptors and syncs of the disk, and more at a time are no quicker.
-const LAUNCHES_MAX: usize = 32;
 
 /// The hands of the dispatcher. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Executor(Arc<Inner>);
+pub(super) struct Executor(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     store: Store,
-    places: RunPlaces,
+    pub(super) places: RunPlaces,
     events: mpsc::UnboundedSender<Event>,
     signals: Signals,
-    launches: Semaphore,
+    pub(super) launches: Launches,
+    pub(super) inspections: Semaphore,
 }
 
 /// What a run is made of.
@@ -45,6 +44,8 @@ pub(super) struct RunPlaces {
     pub(super) specs: Arc<BTreeMap<JobName, JobSpec>>,
     pub(super) boot_id: String,
     pub(super) lang: Option<String>,
+    /// The soft limit of open files that jobs get.
+    pub(super) nofile_soft: u64,
 }
 
 /// Who is told of what was stored.
@@ -65,40 +66,53 @@ impl Executor {
         signals: Signals,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
-        Self(Arc::new(Inner { store, places, events, signals, launches: Semaphore::new(LAUNCHES_MAX) }))
+        let inspections = Semaphore::new(INSPECTIONS_MAX);
+        Self(Arc::new(Inner { store, places, events, signals, launches: Launches::new(), inspections }))
     }
 
-    /// Stores a batch.
+    /// Stores a batch. Whatever happens, the engine hears of it: it waits for nothing else.
     pub(super) fn commit(&self, batch: Arc<Batch>) {
         let this = self.clone();
         tokio::spawn(async move {
             let number = batch.number;
-            let is_claim = batch.changes.iter().any(|change| matches!(change, Change::Claim { .. }));
-            let is_end = batch.changes.iter().any(|change| matches!(change, Change::Finish { .. }));
-            if is_claim {
-                Failpoint::BeforeClaim.pass();
-            }
-            if is_end {
-                Failpoint::BeforeRow.pass();
-            }
-            let event = match this.0.store.commit(&batch).await {
-                Ok(answers) => {
-                    if is_claim {
-                        Failpoint::AfterClaim.pass();
-                    }
-                    if is_end {
-                        Failpoint::AfterRow.pass();
-                    }
-                    this.stored(&batch);
-                    Event::Committed { number, answers }
-                }
+            let stored = caught(this.store(&batch)).await;
+            let stored = stored.unwrap_or_else(|fault| Err(format!("a fault in jobd itself: {fault}")));
+            this.tell(match stored {
+                Ok(answers) => Event::Committed { number, answers },
                 Err(problem) => {
-                    this.not_stored(&causes(&problem));
+                    this.not_stored(&problem);
                     Event::CommitFailed { number }
                 }
-            };
-            this.tell(event);
+            });
         });
+    }
+
+    async fn store(&self, batch: &Batch) -> Result<Vec<(RunId, Answer)>, String> {
+        let claim = batch.changes.iter().find_map(|change| match change {
+            Change::Claim { claim, .. } => Some(claim),
+            _ => None,
+        });
+        let is_turn = batch.changes.iter().any(|change| matches!(change, Change::Start { .. }));
+        let is_end = batch.changes.iter().any(|change| matches!(change, Change::Finish { .. }));
+        if let Some(claim) = claim {
+            Failpoint::BeforeClaim.pass();
+            failpoint::panic_at("commit", claim.job.as_str());
+        }
+        if is_end {
+            Failpoint::BeforeRow.pass();
+        }
+        let answers = self.0.store.commit(batch).await.map_err(|problem| causes(&problem))?;
+        if claim.is_some() {
+            Failpoint::AfterClaim.pass();
+        }
+        if is_turn {
+            Failpoint::AfterTurn.pass();
+        }
+        if is_end {
+            Failpoint::AfterRow.pass();
+        }
+        self.stored(batch);
+        Ok(answers)
     }
 
     fn stored(&self, batch: &Batch) {
@@ -123,77 +137,12 @@ impl Executor {
         }
     }
 
-    /// Starts a run and stays with it to its end.
-    pub(super) fn launch(&self, claim: Claim) {
-        let this = self.clone();
-        tokio::spawn(async move {
-            let folder = this.folder(&claim);
-            let launched = {
-                // Never closed, so there is always a permit to come.
-                let _turn = this.0.launches.acquire().await;
-                this.start(&claim, &folder).await
-            };
-            match launched {
-                Ok(shim) => {
-                    info!(run = %claim.run, job = %claim.job, trigger = %claim.trigger, "started");
-                    this.tell(Event::Launched { run: claim.run });
-                    this.attend(&claim, &folder, Some(shim)).await;
-                }
-                Err(NotLaunched::Active) => this.attend(&claim, &folder, None).await,
-                Err(NotLaunched::Failed { step, error }) => {
-                    let exit = Exit::SpawnFailed { step: step.to_owned(), error };
-                    this.ended(&claim, Report { exit, ..Report::lost("", None, clock::now().wall) });
-                }
-            }
-        });
-    }
-
-    async fn start(&self, claim: &Claim, folder: &RunFolder) -> Result<Shim, NotLaunched> {
-        let places = &self.0.places;
-        let Some(job) = places.specs.get(&claim.job) else {
-            let error = format!("{} is not in the configuration any more", claim.job);
-            return Err(NotLaunched::Failed { step: "configuration", error });
-        };
-        let spec = RunSpec::new(job, claim, &places.boot_id, places.lang.as_deref());
-        match places.launcher.launch(folder, &spec).await {
-            Ok(shim) => Ok(shim),
-            Err(LaunchError::Held(_) | LaunchError::AlreadyStarted(_)) => Err(NotLaunched::Active),
-            Err(problem) => Err(NotLaunched::Failed { step: "launch", error: causes(&problem) }),
-        }
-    }
-
-    /// Takes up a run that a former jobd has launched.
-    pub(super) fn adopt(&self, claim: &Claim) {
-        info!(run = %claim.run, job = %claim.job, "goes on");
-        let (this, claim, folder) = (self.clone(), claim.clone(), self.folder(claim));
-        tokio::spawn(async move { this.attend(&claim, &folder, None).await });
-    }
-
-    async fn attend(&self, claim: &Claim, folder: &RunFolder, shim: Option<Shim>) {
-        let watched = process::watch(folder, shim, || clock::now().wall).await;
-        let report = watched.unwrap_or_else(|problem| {
-            let why = format!("its run folder cannot be read: {}", causes(&problem));
-            Report::lost(why, None, clock::now().wall)
-        });
-        self.ended(claim, report);
-    }
-
-    fn ended(&self, claim: &Claim, report: Report) {
-        let (run, job, status) = (claim.run, &claim.job, report.status());
-        let (took, how) = (describe_duration(report.duration), report.describe_end(claim.timeout));
-        if status.is_bad() {
-            warn!(%run, %job, %status, %took, "ended: {how}");
-        } else {
-            info!(%run, %job, %status, %took, "ended: {how}");
-        }
-        if let Some(remark) = &report.remark {
-            warn!(%run, %job, "{remark}");
-        }
-        self.tell(Event::Exited { run, report: Box::new(report) });
-    }
-
     /// Asks a run's shim to end it.
     pub(super) fn stop(&self, run: RunId, by: String) {
+        if self.0.launches.stop(run, &by) {
+            info!(%run, %by, "the run was waiting to be started, and is not started any more");
+            return;
+        }
         let this = self.clone();
         tokio::spawn(async move {
             let Some(folder) = find(&this.0.places.state_dir, run) else { return };
@@ -209,6 +158,10 @@ impl Executor {
         let this = self.clone();
         tokio::spawn(async move {
             let Some(folder) = find(&this.0.places.state_dir, run) else { return };
+            if let Ok(Some(stuck)) = process::stuck(&folder) {
+                this.stuck(run, stuck);
+                return;
+            }
             match process::reap(&folder).await {
                 Ok(None) => warn!(%run, "the run's shim did not end it in time; it was killed from outside"),
                 Ok(Some(left)) => error!(%run, "the run was killed from outside: {left}"),
@@ -219,20 +172,16 @@ impl Executor {
         });
     }
 
-    fn folder(&self, claim: &Claim) -> RunFolder {
+    pub(super) fn stuck(&self, run: RunId, Stuck { since, left, .. }: Stuck) {
+        self.tell(Event::Stuck { run, since, left });
+    }
+
+    pub(super) fn folder(&self, claim: &Claim) -> RunFolder {
         RunFolder::new(&self.0.places.state_dir, claim.claimed_at, claim.run)
     }
 
-    fn tell(&self, event: Event) {
+    pub(super) fn tell(&self, event: Event) {
         // Nobody listens once the dispatcher has stopped; the next jobd finds out for itself.
         let _ = self.0.events.send(event);
     }
-}
-
-/// Why a run was not launched.
-enum NotLaunched {
-    /// It is, or was: by a jobd before this one.
-    Active,
-    /// A step failed, and nothing has run.
-    Failed { step: &'static str, error: String },
 }

@@ -1,13 +1,17 @@
 //! The daemon's own log: what a person reads with `journalctl -u jobd`, or on the terminal.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 use std::io::{IsTerminal, stderr};
+use std::panic::PanicHookInfo;
 
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Subscriber, error};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use super::supervision::words;
 
 /// Starts logging to stderr: for the journal with its priorities, otherwise with time and level. `JOBD_LOG` filters
 /// (`debug`, `jobctl::store=debug`); the default is `info`.
@@ -21,6 +25,17 @@ pub(super) fn start() {
     };
     // It fails only where somebody logs already, as a test may.
     drop(started);
+    std::panic::set_hook(Box::new(tell_panic));
+}
+
+/// Tells of a panic where everything else is told, in a line; who deals with it says what becomes of it.
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    error!("a fault in jobd itself at {place}: {}", words(panic.payload()));
+    let trace = Backtrace::capture();
+    if trace.status() == BacktraceStatus::Captured {
+        error!("{trace}");
+    }
 }
 
 /// A line as journald takes it: the priority ahead (`sd-daemon(3)`), the time is its own.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::job::JobName;
 use super::ledger::{Answer, Batch};
-use super::run::{Claim, Report, RunId};
+use super::run::{Claim, LeftProcess, Report, RunId};
 use super::time::{Monotonic, Timestamp};
 
 /// Names a person's request until it is answered; given by whoever takes requests in.
@@ -32,6 +32,15 @@ pub enum Event {
     Launched {
         /// The run.
         run: RunId,
+    },
+    /// Processes of the run do not die of SIGKILL, and its shim holds on until they do. Never wrong to send again.
+    Stuck {
+        /// The run.
+        run: RunId,
+        /// When SIGKILL was first sent.
+        since: Timestamp,
+        /// The processes.
+        left: Vec<LeftProcess>,
     },
     /// The run is over, or could not be started.
     Exited {
@@ -74,7 +83,8 @@ pub enum Effect {
         /// Who asked.
         by: String,
     },
-    /// The shim has overrun its own time limit: end the run from outside.
+    /// The shim has overrun its own time limit: end the run from outside, or answer with `Stuck` if the shim holds on
+    /// for processes that nothing ends.
     Reap {
         /// The run.
         run: RunId,

@@ -91,5 +91,6 @@ fn bad_run(claim: &Claim, report: &Report) -> BadRun {
         error: report.describe_end(claim.timeout),
         error_tail: report.error_tail.clone(),
         remark: report.remark.clone(),
+        waited_for: report.waited_for.clone(),
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::job::{ChannelName, JobName};
-use super::run::{Claim, Report, RunId, Status, Trigger};
+use super::run::{Claim, LeftProcess, Report, RunId, Status, Trigger};
 use super::time::Timestamp;
 
 /// Changes that become durable together: all that is due at one instant is one batch.
@@ -72,6 +72,13 @@ pub enum Change {
     /// A fire, or many of one kind in a row, without a run: a MISSED or SKIPPED row. Nothing happens where its
     /// (job, scheduled instant) has a row already.
     Account(Accounted),
+    /// What one must know of a run that goes on. Never changes a row that is final.
+    Note {
+        /// The run.
+        run: RunId,
+        /// The words.
+        reason: String,
+    },
     /// A run is over; its claim goes, its row becomes final. Never changes a row that is final.
     Finish {
         /// The run.
@@ -192,6 +199,17 @@ pub enum Notice {
         /// How many runs ended badly.
         bad_runs: u64,
     },
+    /// Processes of a run do not die of SIGKILL: it goes on until they do.
+    Unkillable {
+        /// The job.
+        job: JobName,
+        /// The run.
+        run: RunId,
+        /// When SIGKILL was first sent.
+        since: Timestamp,
+        /// The processes.
+        left: Vec<LeftProcess>,
+    },
     /// Fires were missed: one message per downtime.
     Missed {
         /// Why.
@@ -230,6 +248,9 @@ pub struct BadRun {
     pub error_tail: String,
     /// What else one must know.
     pub remark: Option<String>,
+    /// What the run was waiting for when it was made to end, in a line.
+    #[serde(default)]
+    pub waited_for: Option<String>,
 }
 
 /// The missed fires of one job in one downtime.
@@ -320,6 +341,8 @@ pub struct OpenClaim {
     pub claim: Claim,
     /// Whether it was waiting for its turn.
     pub queued: bool,
+    /// Whether its row has a note.
+    pub noted: bool,
 }
 
 /// A job in trouble.

@@ -12,6 +12,8 @@ mod incident;
 pub mod job;
 mod journal;
 pub mod ledger;
+pub mod left;
+mod overdue;
 pub mod policy;
 pub mod record;
 pub mod recovery;

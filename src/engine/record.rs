@@ -29,7 +29,7 @@ pub struct RunRecord {
     pub started_at: Timestamp,
     /// When it was over; none until then.
     pub completed_at: Option<Timestamp>,
-    /// Why it is MISSED, SKIPPED, KILLED or LOST, in words.
+    /// Why it is MISSED, SKIPPED, KILLED or LOST, or why it is still RUNNING although it was to end, in words.
     pub reason: Option<String>,
     /// The job's own word.
     pub message: Option<String>,

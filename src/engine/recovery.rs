@@ -8,11 +8,12 @@ use super::event::Effect;
 use super::incident::Incidents;
 use super::job::{JobName, JobSpec};
 use super::journal::Journal;
-use super::ledger::{Change, KnownJob, MissedFires, Reason, Snapshot};
+use super::ledger::{Change, KnownJob, MissedFires, OpenClaim, Reason, Snapshot};
+use super::overdue::overdue_at;
 use super::policy::still_wanted;
-use super::run::{Claim, Report, RunId, Trigger};
+use super::run::{Report, RunId, Trigger};
 use super::schedule::Schedule;
-use super::scheduler::{Lateness, Phase, Run, Scheduler, Settings, TOLERANCE_STARTING, overdue_at};
+use super::scheduler::{Lateness, Phase, Run, Scheduler, Settings, TOLERANCE_STARTING};
 use super::time::{Now, Timestamp};
 
 /// The boot this host is in.
@@ -61,6 +62,7 @@ impl Scheduler {
             journal: Journal::new(snapshot.last_batch),
             last_run: snapshot.last_run,
             seen: now,
+            behind: None,
             latest_wall: cursors.chain(snapshot.last_seen).max().unwrap_or(now.wall).max(now.wall),
         };
         scheduler.know(specs, snapshot.jobs, now);
@@ -71,9 +73,9 @@ impl Scheduler {
         for open in snapshot.open {
             let found = proofs.remove(&open.claim.run).unwrap_or(Proof::NeverStarted);
             if open.queued {
-                scheduler.add_run(Run { claim: open.claim, phase: Phase::Queued, request: None, stop: None });
+                scheduler.add_run(Run::new(open.claim, Phase::Queued));
             } else {
-                missed.extend(scheduler.take_up(open.claim, found, now, effects));
+                missed.extend(scheduler.take_up(open, found, now, effects));
             }
         }
         scheduler.fire_boot(snapshot.boot_id.as_deref(), boot, now);
@@ -109,7 +111,7 @@ impl Scheduler {
     /// Decides about a claim that was not settled, by what its run folder proves. What is missed by now.
     fn take_up(
         &mut self,
-        claim: Claim,
+        OpenClaim { claim, noted, .. }: OpenClaim,
         proof: Proof,
         now: Now,
         effects: &mut Vec<Effect>,
@@ -119,7 +121,7 @@ impl Scheduler {
             still_wanted(claim.due_at(), now.wall, TOLERANCE_STARTING, spec.catch_up, spec.catch_up_window)
         });
         let phase = Phase::Running { overdue_at: overdue_at(&claim, now) };
-        self.add_run(Run { claim, phase, request: None, stop: None });
+        self.add_run(Run { noted, ..Run::new(claim, phase) });
         match proof {
             Proof::Held => {}
             Proof::Ended(report) => self.exited(id, &report, now),

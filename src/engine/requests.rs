@@ -42,7 +42,11 @@ impl Scheduler {
             None => Err(Refusal::NotActive { run: id }),
             Some(run) => {
                 match run.phase {
-                    Phase::Running { .. } => effects.push(Effect::Stop { run: id, by }),
+                    Phase::Running { .. } => {
+                        run.limit_stop(now);
+                        run.stop = Some(by.clone());
+                        effects.push(Effect::Stop { run: id, by });
+                    }
                     Phase::Queued => self.cancel(id, &by, now),
                     Phase::Claiming { .. } | Phase::Starting => run.stop = Some(by),
                 }

@@ -1,6 +1,7 @@
 //! What a run may use of its host: priorities, process limits, limits of its control group.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,17 @@ pub enum IoPriority {
     BestEffort(u8),
     /// Only when nobody else uses the disk.
     Idle,
+}
+
+impl fmt::Display for IoPriority {
+    /// As `jobs.toml` has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Realtime(level) => write!(f, "realtime:{level}"),
+            Self::BestEffort(level) => write!(f, "best-effort:{level}"),
+            Self::Idle => f.write_str("idle"),
+        }
+    }
 }
 
 /// A limit of a process (`getrlimit(2)`).
@@ -72,6 +84,12 @@ impl Rlimit {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         Self::ALL.into_iter().find(|(limit, ..)| *limit == self).map_or("", |(_, word, _)| word)
+    }
+
+    /// Whether it counts bytes.
+    #[must_use]
+    pub fn counts_bytes(self) -> bool {
+        Self::ALL.into_iter().any(|(limit, _, bytes)| limit == self && bytes)
     }
 }
 

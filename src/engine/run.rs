@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::job::JobName;
 use super::time::{Timestamp, describe_duration};
+use super::words::size;
 
 /// A run's number: small enough to type, unique on its host, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -259,6 +260,8 @@ pub enum KnownBy {
     Cgroup,
     /// The shim is the reaper of every orphan below it, and the kernel said that it has no child left.
     Children,
+    /// With the shim gone and without a control group: the processes with the run's message file in their environment.
+    Environment,
 }
 
 /// A process that lives on after its run.
@@ -324,10 +327,23 @@ impl Report {
     /// The word ahead of the details: why the run is LOST or KILLED, else what one must know of it besides its end.
     #[must_use]
     pub fn reason(&self, timeout: Option<Duration>) -> Option<String> {
-        match self.status() {
-            Status::Lost | Status::Killed => Some(self.describe_end(timeout)),
-            _ => self.remark.clone(),
-        }
+        let end = match self.status() {
+            Status::Lost => return Some(self.describe_end(timeout)),
+            Status::Killed => Some(self.describe_end(timeout)),
+            _ => None,
+        };
+        let parts: Vec<String> = end.into_iter().chain(self.besides()).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
+    /// What one must know besides how the run ended: that memory ran out, where the end does not say so itself, and the
+    /// remark.
+    #[must_use]
+    pub fn besides(&self) -> Option<String> {
+        let is_told = self.stop.is_none() && matches!(self.exit, Exit::Signal(_));
+        let oom = self.oom.filter(|_| !is_told).and_then(OutOfMemory::describe_kills);
+        let parts: Vec<String> = oom.into_iter().chain(self.remark.clone()).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
     }
 
     /// How the run ended, in a line: `exit code 3`, `signal 9 (SIGKILL)`, `timed out after 30m`, `chdir: /nope: …`.
@@ -345,11 +361,37 @@ impl Report {
                 "ended by a signal to its shim, as when the host shuts down".to_owned()
             }
             (Exit::Code(code), None) => format!("exit code {code}"),
-            (Exit::Signal(signal), None) => match signal_name(*signal) {
-                Some(name) => format!("signal {signal} ({name})"),
-                None => format!("signal {signal}"),
-            },
+            (Exit::Signal(signal), None) => {
+                let signal = match signal_name(*signal) {
+                    Some(name) => format!("signal {signal} ({name})"),
+                    None => format!("signal {signal}"),
+                };
+                self.oom.map_or(signal.clone(), |oom| oom.describe_end(&signal))
+            }
         }
+    }
+}
+
+impl OutOfMemory {
+    /// A main process's end by a signal: `out of memory: signal 9 (SIGKILL), limit 512.0 MiB`. Where the kernel has
+    /// counted no kill of this run, it is a guess.
+    fn describe_end(self, signal: &str) -> String {
+        let word = if self.kills == 0 { "probably out of memory" } else { "out of memory" };
+        format!("{word}: {signal}{}", self.describe_limit())
+    }
+
+    /// That processes besides the main one were killed; nothing where none is known to be.
+    fn describe_kills(self) -> Option<String> {
+        let count = match self.kills {
+            0 => return None,
+            1 => "a process".to_owned(),
+            kills => format!("{kills} processes"),
+        };
+        Some(format!("out of memory: the kernel killed {count} of the run{}", self.describe_limit()))
+    }
+
+    fn describe_limit(self) -> String {
+        self.limit.map(|limit| format!(", limit {}", size(limit))).unwrap_or_default()
     }
 }
 
@@ -405,5 +447,44 @@ mod tests {
         let overrun = Report { stop: Some(Stop::Timeout), ..report(Exit::Code(0)) };
         assert_eq!(overrun.status(), Status::Timeout, "whatever it says when it is told to end");
         assert_eq!(told(overrun), "timed out after 1h30m");
+    }
+
+    #[test]
+    fn a_want_of_memory_is_told_with_its_limit() {
+        let report = |exit, kills, limit| Report {
+            exit,
+            oom: Some(OutOfMemory { kills, limit }),
+            ..Report::lost("", None, Timestamp::UNIX_EPOCH)
+        };
+        let killed = report(Exit::Signal(9), 1, Some(512 << 20));
+        assert_eq!(killed.describe_end(None), "out of memory: signal 9 (SIGKILL), limit 512.0 MiB");
+        assert_eq!((killed.status(), killed.reason(None)), (Status::Failed, None));
+        let killed = report(Exit::Signal(9), 1, None);
+        assert_eq!(killed.describe_end(None), "out of memory: signal 9 (SIGKILL)");
+        let guessed = report(Exit::Signal(9), 0, None);
+        assert_eq!(guessed.describe_end(None), "probably out of memory: signal 9 (SIGKILL)");
+        // A shell whose command was killed tells it by its exit code, and one that does not care succeeds.
+        let told = Some("out of memory: the kernel killed 2 processes of the run".to_owned());
+        for code in [137, 0] {
+            let child = report(Exit::Code(code), 2, None);
+            assert_eq!(
+                (child.describe_end(None), child.reason(None)),
+                (format!("exit code {code}"), told.clone())
+            );
+        }
+        assert_eq!(report(Exit::Code(0), 0, None).reason(None), None);
+    }
+
+    #[test]
+    fn a_kill_that_took_long_says_so() {
+        let remark = "process 7 (cp) could not be killed for 3m: D in nfs_wait";
+        let stop = Some(Stop::Manual { by: "uid 0".into() });
+        let report = Report {
+            exit: Exit::Signal(9),
+            stop,
+            remark: Some(remark.to_owned()),
+            ..Report::lost("", None, Timestamp::UNIX_EPOCH)
+        };
+        assert_eq!(report.reason(None), Some(format!("killed by uid 0; {remark}")));
     }
 }

@@ -1,7 +1,8 @@
 //! The engine itself: `handle` takes an event and the time, and says what is to be done.
 //!
 //! Its parts: `agenda` knows when, [`policy`](super::policy) decides, `journal` keeps the order of
-//! durable changes, `incident` judges outcomes. This file joins them, and holds the active runs.
+//! durable changes, `incident` judges outcomes, `overdue` sees to runs that do not end. This file joins them, and holds
+//! the active runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use super::incident::{Incidents, notify};
 use super::job::{ChannelName, JobName, JobSpec};
 use super::journal::Journal;
 use super::ledger::{Accounted, Answer, Change, MissedFires, Notice, Reason};
+use super::overdue::overdue_at;
 use super::policy::{CatchUp, plan_due, still_wanted};
 use super::run::{Claim, Report, RunId, Status, Trigger};
 use super::time::{Monotonic, Now, Timestamp};
@@ -27,8 +29,6 @@ pub(super) const TOLERANCE_STARTING: Duration = Duration::from_secs(2);
 const SET_BACK_MAX: jiff::SignedDuration = jiff::SignedDuration::from_hours(3);
 /// A difference between the clocks' paces that says that the wall clock was set or the host slept.
 const CLOCK_STEP: Duration = Duration::from_secs(1);
-/// What a shim may take over its limit and grace before it is ended from outside.
-const OVERDUE_SLACK: Duration = Duration::from_secs(5);
 /// How often one call goes through the due fires of all jobs: two million of each take seconds, and a clock that jumps
 /// by decades must not hold up the loop for longer.
 const STEPS_MAX: usize = 20;
@@ -56,10 +56,12 @@ pub struct Scheduler {
     pub(super) seen: Now,
     /// The latest wall time ever seen: what "back" is measured from.
     pub(super) latest_wall: Timestamp,
+    /// Why what is still due is late, where one call could not go through all of it.
+    pub(super) behind: Option<Lateness>,
 }
 
 /// What a late fire is late for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Lateness {
     /// How old a fire may be and still be on time.
     pub(super) tolerance: Duration,
@@ -84,8 +86,16 @@ pub(super) struct Run {
     pub(super) claim: Claim,
     pub(super) phase: Phase,
     pub(super) request: Option<RequestId>,
-    /// Who wants it to end before it has begun.
+    /// Who wants it to end before its shim is there to be asked.
     pub(super) stop: Option<String>,
+    /// It has been told that processes of it cannot be killed.
+    pub(super) noted: bool,
+}
+
+impl Run {
+    pub(super) const fn new(claim: Claim, phase: Phase) -> Self {
+        Self { claim, phase, request: None, stop: None, noted: false }
+    }
 }
 
 /// Where an active run is in its life.
@@ -110,13 +120,16 @@ impl Scheduler {
             Event::Woke => {}
             Event::Committed { number, answers } => self.committed(number, &answers, now, effects),
             Event::CommitFailed { number } => self.journal.failed(number, now),
-            Event::Launched { run } => self.launched(run, now),
+            Event::Launched { run } => self.launched(run, now, effects),
+            Event::Stuck { run, since, left } => self.stuck(run, since, &left, now),
             Event::Exited { run, report } => self.exited(run, &report, now),
             Event::RunRequested { request, job, at } => self.run_requested(request, job, at, now, effects),
             Event::StopRequested { request, run, by } => self.stop_requested(request, run, by, now, effects),
         }
-        let reason = if passed_over { Reason::ClockMoved } else { Reason::Starved };
-        let lateness = Lateness { tolerance: TOLERANCE_RUNNING, reason, since: Some(seen.wall) };
+        let lateness = self.behind.take().unwrap_or_else(|| {
+            let reason = if passed_over { Reason::ClockMoved } else { Reason::Starved };
+            Lateness { tolerance: TOLERANCE_RUNNING, reason, since: Some(seen.wall) }
+        });
         self.fire_due(now, &lateness, Vec::new());
         self.reap_overdue(now, effects);
         self.journal.flush(now, effects);
@@ -164,9 +177,10 @@ impl Scheduler {
     /// `missed` holds what is known to be missed besides. All of it is one batch, so that a downtime is one message;
     /// of a downtime of millions of fires, what is left is due again at once and told in a further one.
     pub(super) fn fire_due(&mut self, now: Now, lateness: &Lateness, mut missed: Vec<MissedFires>) {
+        let mut more = false;
         for _ in 0..STEPS_MAX {
             let due = self.agenda.due(now.wall, |spec| lateness.tolerance_of(spec.catch_up));
-            let more = due.iter().any(|due| due.more);
+            more = due.iter().any(|due| due.more);
             for due in due {
                 missed.extend(self.decide(&due, now, lateness));
                 if let Some(cursor) = self.agenda.pass(&due.spec.name, due.until) {
@@ -177,6 +191,7 @@ impl Scheduler {
                 break;
             }
         }
+        self.behind = more.then(|| lateness.clone());
         self.report_missed(missed, now, lateness);
     }
 
@@ -298,7 +313,7 @@ impl Scheduler {
             config_hash: spec.config_hash.clone(),
         };
         self.journal.push(Change::Claim { claim: claim.clone(), queued });
-        self.add_run(Run { claim, phase: Phase::Claiming { queued }, request, stop: None });
+        self.add_run(Run { request, ..Run::new(claim, Phase::Claiming { queued }) });
     }
 
     pub(super) fn add_run(&mut self, run: Run) {
@@ -375,10 +390,14 @@ impl Scheduler {
         effects.push(Effect::Launch(run.claim.clone()));
     }
 
-    /// The limit counts from the start of the process, so it is counted anew when that is known.
-    fn launched(&mut self, id: RunId, now: Now) {
-        if let Some(run) = self.runs.get_mut(&id) {
-            run.phase = Phase::Running { overdue_at: overdue_at(&run.claim, now) };
+    /// The limit counts from the start of the process, so it is counted anew when that is known. Who wanted the run to
+    /// end meanwhile may have found nobody to ask.
+    fn launched(&mut self, id: RunId, now: Now, effects: &mut Vec<Effect>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.phase = Phase::Running { overdue_at: overdue_at(&run.claim, now) };
+        if let Some(by) = run.stop.take() {
+            run.limit_stop(now);
+            effects.push(Effect::Stop { run: id, by });
         }
     }
 
@@ -442,20 +461,4 @@ impl Scheduler {
         }
         Some(run)
     }
-
-    /// A shim that is stuck itself cannot end its job; this is the backstop.
-    fn reap_overdue(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        for (id, run) in &mut self.runs {
-            if let Phase::Running { overdue_at: Some(at) } = run.phase
-                && at <= now.monotonic
-            {
-                run.phase = Phase::Running { overdue_at: Some(now.monotonic.after(OVERDUE_SLACK)) };
-                effects.push(Effect::Reap { run: *id });
-            }
-        }
-    }
-}
-
-pub(super) fn overdue_at(claim: &Claim, now: Now) -> Option<Monotonic> {
-    Some(now.monotonic.after(claim.timeout? + claim.kill_grace + OVERDUE_SLACK))
 }

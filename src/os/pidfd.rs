@@ -1,10 +1,11 @@
 //! A handle on a process that stays with it: its number may be reused, the handle never is.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::process::{pidfd_open, pidfd_send_signal, waitid};
 
 use super::proc::{Process, start_time};
 use super::readable::Readable;
@@ -47,13 +48,27 @@ impl Pidfd {
         poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
-    /// Waits until the process has ended.
+    /// Waits until the process has ended. A child of ours is gone then, and does not stay as a zombie.
     ///
     /// # Errors
     /// When the runtime cannot watch the handle.
     pub async fn ended(self) -> io::Result<()> {
-        Readable::new(self.0)?.wait().await
+        let handle = Readable::new(self.0)?;
+        handle.wait().await?;
+        take_end(handle.as_fd());
+        Ok(())
     }
+
+    /// Takes the end of a child of ours, so that it does not stay as a zombie. Nothing happens to one that lives, or is
+    /// none of ours.
+    pub fn take_end(&self) {
+        take_end(self.0.as_fd());
+    }
+}
+
+fn take_end(process: BorrowedFd<'_>) {
+    // That it is nobody's child of ours is what is mostly answered, and as good as the end itself.
+    let _ = waitid(WaitId::PidFd(process), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
 }
 
 impl Process {

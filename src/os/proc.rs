@@ -12,6 +12,7 @@ pub struct Process {
     /// When it was started, in clock ticks since boot.
     pub start_time: u64,
     parent: u32,
+    /// A zombie, with no thread of it left.
     dead: bool,
 }
 
@@ -20,6 +21,12 @@ impl Process {
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// Whether it was more than a zombie when it was read.
+    #[must_use]
+    pub const fn lived(&self) -> bool {
+        !self.dead
     }
 }
 
@@ -59,6 +66,12 @@ pub fn descendants(root: u32) -> Vec<Process> {
     found
 }
 
+/// The children of a process that live.
+#[must_use]
+pub fn children(parent: u32) -> Vec<Process> {
+    all().into_iter().filter(|process| process.parent == parent && !process.dead).collect()
+}
+
 /// Every living process that was started with this entry (`NAME=value`) in its environment, as far as we may look.
 #[must_use]
 pub fn with_environment(entry: &str) -> Vec<Process> {
@@ -86,6 +99,14 @@ pub fn set_oom_score_adj(value: i32) -> io::Result<()> {
     fs::write("/proc/self/oom_score_adj", value.to_string())
 }
 
+/// How many processes the kernel has killed for want of memory since boot, on the whole host; `None` if it does not
+/// count them.
+#[must_use]
+pub fn oom_kills() -> Option<u64> {
+    let counts = fs::read_to_string("/proc/vmstat").ok()?;
+    counts.lines().find_map(|line| line.strip_prefix("oom_kill "))?.parse().ok()
+}
+
 fn all() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -99,15 +120,18 @@ fn all() -> Vec<Process> {
 fn parse(pid: u32, stat: &[u8]) -> Option<Process> {
     const STATE: usize = 0;
     const PARENT: usize = 1;
+    const THREADS: usize = 17;
     const START_TIME: usize = 19;
     let name_end = stat.iter().rposition(|&byte| byte == b')')?;
     let fields = std::str::from_utf8(&stat[name_end + 1..]).ok()?;
     let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let threads: u32 = fields.get(THREADS)?.parse().ok()?;
     Some(Process {
         pid,
         start_time: fields.get(START_TIME)?.parse().ok()?,
         parent: fields.get(PARENT)?.parse().ok()?,
-        dead: matches!(*fields.get(STATE)?, "Z" | "X" | "x"),
+        // A process whose first thread has ended is shown as a zombie while others of its threads work on.
+        dead: matches!(*fields.get(STATE)?, "Z" | "X" | "x") && threads < 2,
     })
 }
 
@@ -124,6 +148,13 @@ mod tests {
         assert!(!process.dead);
         assert!(parse(77, b"77 (torn").is_none());
         assert!(parse(77, b"77 (short) S 1 2").is_none());
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_lives() {
+        let stat = |threads: u32| format!("77 (a) Z 41 77 77 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 9876 0");
+        assert!(parse(77, stat(1).as_bytes()).unwrap().dead);
+        assert!(!parse(77, stat(2).as_bytes()).unwrap().dead);
     }
 
     #[test]

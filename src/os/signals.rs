@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd as Inner};
 
 /// A descriptor that becomes readable when one of its signals arrives.
@@ -12,11 +12,17 @@ pub struct SignalFd(Inner);
 
 impl SignalFd {
     /// Blocks these signals for the calling thread (all of them, in a process of one thread) and opens a
-    /// descriptor that tells them.
+    /// descriptor that tells them. A signal that whoever started us had ignored arrives as well; and children are
+    /// kept for us to wait for, which they are not where SIGCHLD is ignored.
     ///
     /// # Errors
     /// When we are out of descriptors or memory.
     pub fn new(signals: &[Signal]) -> io::Result<Self> {
+        for &one in signals {
+            // SAFETY: no handler of ours is taken away, as a process that reads its signals has none.
+            #[expect(unsafe_code, reason = "nix cannot know what handlers there are")]
+            unsafe { signal(one, SigHandler::SigDfl) }?;
+        }
         let set: SigSet = signals.iter().copied().collect();
         set.thread_set_mask()?;
         Ok(Self(Inner::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))

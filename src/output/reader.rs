@@ -1,9 +1,13 @@
 //! Reading: bytes of the file in, records out, in whatever pieces they come.
 
-use std::io::BufRead;
+use memchr::memchr;
 
-use super::Stream;
+use super::gap::goes_on_at;
+use super::{RECORD_BYTES_MAX, Stream};
 use crate::engine::time::Timestamp;
+
+/// What no line of the file comes near, bytes: so much without a newline is no record.
+const LINE_BYTES_MAX: usize = 4 * RECORD_BYTES_MAX;
 
 /// What a record holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,30 +82,74 @@ impl<'a> Record<'a> {
 }
 
 /// Cuts bytes of the file into lines. It holds back what is not a whole line yet, so it can follow a file that grows.
+///
+/// NUL bytes at the beginning of a line are passed over: the room of what has been left out reads as such.
 #[derive(Debug, Default)]
 pub struct Parser {
     pending: Vec<u8>,
+    offset: u64,
+    /// Whether the last line was a note that says where the file goes on: the NUL bytes up to there are reckoned in.
+    is_behind_gap: bool,
 }
 
 impl Parser {
+    /// For bytes that begin at this offset of the file.
+    #[must_use]
+    pub fn at(offset: u64) -> Self {
+        Self { offset, ..Self::default() }
+    }
+
     /// Takes the next bytes of the file and hands out each line that they complete.
     pub fn feed(&mut self, bytes: &[u8], mut each: impl FnMut(Line<'_>)) {
         let mut rest = bytes;
-        while !rest.is_empty() {
-            let mut after = rest;
-            // Reading from a slice cannot fail; it is std's way to the platform's fast search for a byte.
-            let found = after.skip_until(b'\n').unwrap_or(0);
-            match rest[..found].strip_suffix(b"\n") {
-                Some(line) if self.pending.is_empty() => each(classify(line)),
+        loop {
+            rest = self.skip_nul(rest);
+            if rest.is_empty() {
+                return;
+            }
+            let found = memchr(b'\n', rest).map_or(rest.len(), |newline| newline + 1);
+            let (line, after) = rest.split_at(found);
+            self.offset += u64::try_from(found).unwrap_or(0);
+            match line.strip_suffix(b"\n") {
+                Some(line) if self.pending.is_empty() => self.hand_out(line, &mut each),
                 Some(line) => {
-                    self.pending.extend_from_slice(line);
-                    each(classify(&self.pending));
-                    self.pending.clear();
+                    let mut whole = std::mem::take(&mut self.pending);
+                    whole.extend_from_slice(line);
+                    self.hand_out(&whole, &mut each);
+                    whole.clear();
+                    self.pending = whole;
                 }
-                None => self.pending.extend_from_slice(rest),
+                None => {
+                    self.pending.extend_from_slice(rest);
+                    if self.pending.len() > LINE_BYTES_MAX {
+                        self.finish(&mut each);
+                    }
+                }
             }
             rest = after;
         }
+    }
+
+    fn skip_nul<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if !self.pending.is_empty() {
+            return bytes;
+        }
+        let count = bytes.iter().take_while(|&&byte| byte == 0).count();
+        if !self.is_behind_gap {
+            self.offset += u64::try_from(count).unwrap_or(0);
+        }
+        &bytes[count..]
+    }
+
+    fn hand_out(&mut self, line: &[u8], each: &mut impl FnMut(Line<'_>)) {
+        let line = classify(line);
+        let goes_on_at = match &line {
+            Line::Record(record) => goes_on_at(record),
+            Line::Unreadable(_) => None,
+        };
+        self.is_behind_gap = goes_on_at.is_some();
+        self.offset = goes_on_at.unwrap_or(self.offset);
+        each(line);
     }
 
     /// The end of the file: what is left has no newline, so it is a record that was being written when the power went.
@@ -116,6 +164,13 @@ impl Parser {
     #[must_use]
     pub const fn pending(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Where in the file the next byte to take stands: behind the last one taken, or where the note says that was
+    /// taken last.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.offset
     }
 }
 
@@ -138,12 +193,12 @@ mod tests {
             Line::Unreadable(bytes) => lines.push(String::from_utf8_lossy(bytes).into_owned()),
         };
         parser.feed(
-            b"\0\0\n2026-01-01T00:00:00Z stdout F ok\n2026-01-01T00:00:00Z stdout X no\n2026-",
+            b"\0\0torn\n\0\x002026-01-01T00:00:00Z stdout F ok\n2026-01-01T00:00:00Z stdout X no\n2026-",
             &mut each,
         );
         assert_eq!(parser.pending(), 5);
         parser.finish(&mut each);
-        assert_eq!(lines, ["\0\0", "Full", "2026-01-01T00:00:00Z stdout X no", "2026-"]);
+        assert_eq!(lines, ["torn", "Full", "2026-01-01T00:00:00Z stdout X no", "2026-"]);
     }
 
     fn pieces() -> impl Strategy<Value = Vec<(bool, Vec<u8>)>> {
@@ -156,7 +211,7 @@ mod tests {
         #[test]
         fn streams_come_back_byte_by_byte(pieces in pieces(), step in 1_usize..500) {
             let file = tempfile::tempfile().unwrap();
-            let mut writer = super::super::Writer::new(file);
+            let mut writer = super::super::Writer::new(file, None);
             let wall = Timestamp::UNIX_EPOCH;
             let now = Now { wall, monotonic: Monotonic::new(std::time::Duration::ZERO) };
             let mut written = [Vec::new(), Vec::new()];

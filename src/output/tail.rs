@@ -4,13 +4,17 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::{Kind, Record};
+use super::gap::{self, without_nul};
+use super::{Kind, RECORD_BYTES_MAX, Record};
 
 /// How much is read at once, bytes, from the end towards the beginning.
 const BLOCK_BYTES: u64 = 64 * 1024;
+/// What no record comes near, bytes.
+const LINE_BYTES_MAX: usize = 2 * RECORD_BYTES_MAX;
 
 /// The offset of the record from which on the file holds the last `lines` lines that the job wrote. A line in parts
-/// counts once; where both streams have long lines at once, the first line shown may lack its beginning.
+/// counts once; where both streams have long lines at once, the first line shown may lack its beginning. What has been
+/// left out is passed over, and its note counts as a line.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -34,6 +38,14 @@ pub fn tail_offset(file: &File, lines: usize) -> io::Result<u64> {
             end = newline;
         }
         block.truncate(end);
+        if block.len() > LINE_BYTES_MAX && block.first() == Some(&0) {
+            // No record is that long: what is ahead of this one has been left out.
+            if walk.is_over(&block, start) {
+                return Ok(walk.offset);
+            }
+            block.clear();
+            start = gap::find(file)?.map_or(start, |found| found.end().min(start));
+        }
         head = block;
     }
     walk.is_over(&head, 0);
@@ -52,10 +64,12 @@ struct Walk {
 impl Walk {
     /// Looks at the record ahead of those seen so far. A record ends a line unless it is a part; the last part of the
     /// file stands for a line that is being written.
-    fn is_over(&mut self, record: &[u8], begin: u64) -> bool {
+    fn is_over(&mut self, line: &[u8], begin: u64) -> bool {
+        let record = without_nul(line);
         if record.is_empty() {
             return false;
         }
+        let begin = begin + u64::try_from(line.len() - record.len()).unwrap_or(0);
         let is_part = Record::parse(record).is_some_and(|record| record.kind == Kind::Part);
         if !is_part || self.is_last {
             if self.left == 0 {

@@ -1,7 +1,7 @@
 //! What a run folder says about its run, when nobody remembers.
 
 use crate::engine::run::Report;
-use crate::os;
+use crate::os::{self, Pidfd};
 use crate::run::{Mark, RunError, RunFolder};
 
 /// What became of a run that was to be launched.
@@ -42,6 +42,9 @@ pub fn inspect(folder: &RunFolder, boot_id: &str) -> Result<Finding, RunError> {
         // A mark that is not whole yet counts as none yet.
         return Ok(Finding::Held { mark: mark.unwrap_or(None) });
     }
+    if let Ok(Some(mark)) = &mark {
+        take_end(mark);
+    }
     let result = match corrupt_as_text(folder.result())? {
         Ok(Some(result)) => return Ok(Finding::Ended(Box::new(result.into()))),
         Ok(None) => Ok(()),
@@ -54,6 +57,13 @@ pub fn inspect(folder: &RunFolder, boot_id: &str) -> Result<Finding, RunError> {
         (Ok(()), Ok(Some(mark))) => lost("its shim vanished", Some(mark)),
         (Ok(()), Ok(None)) => without_mark(folder, boot_id)?,
     })
+}
+
+/// A jobd that has executed itself anew is still the parent of the shims it started before, and knows nothing of it.
+fn take_end(shim: &Mark) {
+    if let Ok(Some(pidfd)) = Pidfd::open(shim.pid, shim.start_time) {
+        pidfd.take_end();
+    }
 }
 
 /// No mark: never started, if it is the same boot. After another one, a disk that breaks its word may have lost the

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use tokio::process::{Child, Command};
+use tokio::task::JoinError;
 
 use crate::failpoint::{self, Failpoint};
 use crate::os;
@@ -46,6 +47,19 @@ pub enum LaunchError {
     Stopping,
 }
 
+impl LaunchError {
+    /// Whether it may pass by itself, so that another try makes sense: the host is out of processes, memory or
+    /// descriptors. A full disk is no such want; it lasts.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        match self {
+            Self::Folder(problem) => problem.is_shortage(),
+            Self::Lock { source, .. } | Self::Spawn { source, .. } => os::is_shortage(source),
+            Self::Held(_) | Self::AlreadyStarted(_) | Self::Stopping => false,
+        }
+    }
+}
+
 /// Starts shims.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launcher {
@@ -83,12 +97,13 @@ impl Launcher {
     /// why it did not.
     ///
     /// # Errors
-    /// When a step fails; nothing has been started then, and the lock is free.
+    /// When a step fails; nothing has been started then, the lock is free, and the launch may be tried again on the
+    /// same folder.
     pub async fn launch(&self, folder: &RunFolder, spec: &RunSpec) -> Result<Shim, LaunchError> {
         let (prepared, contents) = (folder.clone(), spec.clone());
         // Several syncs of the disk: not for a thread that others wait for.
         let lock = tokio::task::spawn_blocking(move || prepare(&prepared, &contents));
-        let lock = lock.await.map_err(|_| LaunchError::Stopping)??;
+        let lock = lock.await.map_err(stopping)??;
         Failpoint::BeforeFork.pass();
         let mut command = Command::new(&self.shim);
         command.arg(folder.path()).current_dir("/");
@@ -107,6 +122,14 @@ impl Launcher {
     }
 }
 
+/// Why a task on another thread did not end: the runtime is shutting down. A panic in it is a panic here.
+fn stopping(error: JoinError) -> LaunchError {
+    match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => LaunchError::Stopping,
+    }
+}
+
 /// All that must be durable before a process is started. Returns the lock, held.
 fn prepare(folder: &RunFolder, spec: &RunSpec) -> Result<std::fs::File, LaunchError> {
     folder.create()?;
@@ -118,6 +141,7 @@ fn prepare(folder: &RunFolder, spec: &RunSpec) -> Result<std::fs::File, LaunchEr
     if folder.mark()?.is_some() || folder.result()?.is_some() {
         return Err(LaunchError::AlreadyStarted(folder.path().to_owned()));
     }
+    Failpoint::BeforeSpec.pass();
     folder.write_spec(spec)?;
     // Writing the spec has synced the folder, and with it the lock's name.
     Ok(lock)

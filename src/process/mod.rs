@@ -3,13 +3,15 @@
 //! **Invariant:** whether a run is alive is asked of its lock, and of nothing else; a shim is signalled only through
 //! a handle on the very process that the mark names.
 
+mod examine;
 mod finding;
 mod launch;
 mod remains;
 mod stop;
 mod watch;
 
+pub use examine::{ExamineError, examine};
 pub use finding::{Finding, inspect};
 pub use launch::{LaunchError, Launcher, Shim};
-pub use stop::{StopError, reap, stop};
-pub use watch::watch;
+pub use stop::{StopError, reap, stop, stuck};
+pub use watch::{until_stuck, watch};

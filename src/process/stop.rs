@@ -7,8 +7,10 @@ use tokio::time::{sleep, timeout};
 
 use super::finding::{Finding, inspect};
 use super::remains;
+use crate::engine::left::cannot_be_killed;
+use crate::failpoint::Failpoint;
 use crate::os::{self, Pidfd};
-use crate::run::{Mark, RunError, RunFolder};
+use crate::run::{Mark, RunError, RunFolder, Stuck};
 
 /// How long a shim that has just been launched may take to write its mark.
 const MARK_LIMIT: Duration = Duration::from_secs(10);
@@ -39,7 +41,7 @@ pub enum StopError {
     },
 }
 
-/// Asks a run's shim to end it: SIGTERM to the job, the grace, SIGKILL. Returns when the shim has been asked, not
+/// Asks a run's shim to end it: the job's stop signals, and SIGKILL. Returns when the shim has been asked, not
 /// when the run is over. `by` says who asks: `uid 1000`. Asking again changes nothing.
 ///
 /// # Errors
@@ -51,6 +53,7 @@ pub async fn stop(folder: &RunFolder, by: &str) -> Result<(), StopError> {
     let written = tokio::task::spawn_blocking(move || word.write_stop(&by));
     // A task that does not write can only have been cancelled, and then the runtime is going down.
     written.await.map_err(|_| StopError::NotActive)??;
+    Failpoint::BeforeSignal.pass();
     signal(&mark, SIGTERM)
 }
 
@@ -68,7 +71,21 @@ pub async fn reap(folder: &RunFolder) -> Result<Option<String>, StopError> {
     for process in below {
         process.signal(SIGKILL);
     }
-    Ok(remains::kill(folder, &mark).await)
+    let left = remains::kill(folder, &mark).await.map(|tree| tree.left).unwrap_or_default();
+    Ok((!left.is_empty()).then(|| cannot_be_killed(&left)))
+}
+
+/// What the shim of an active run says of processes that do not die of SIGKILL; `None` if it does not, or the run is
+/// not active. There is nothing that [`reap`] could do about them, and without the shim nobody would see their end.
+///
+/// # Errors
+/// When the run folder cannot be read, or a newer jobd wrote it.
+pub fn stuck(folder: &RunFolder) -> Result<Option<Stuck>, StopError> {
+    let boot_id = os::boot_id().map_err(RunError::io("read", "/proc/sys/kernel/random/boot_id".as_ref()))?;
+    match inspect(folder, &boot_id)? {
+        Finding::Held { .. } => Ok(folder.stuck()?),
+        Finding::Ended(_) | Finding::NeverStarted | Finding::Lost { .. } => Ok(None),
+    }
 }
 
 /// The mark of a run that is active, waited for if it is about to be written.

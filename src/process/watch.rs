@@ -7,16 +7,20 @@ use tokio::time::sleep;
 use super::finding::{Finding, inspect};
 use super::launch::Shim;
 use super::remains;
-use crate::engine::run::{Exit, Report};
+use crate::engine::left::cannot_be_killed;
+use crate::engine::run::{Exit, Report, Tree};
 use crate::engine::time::Timestamp;
 use crate::os::{self, Pidfd};
-use crate::run::{Mark, RunError, RunFolder};
+use crate::run::{Mark, RunError, RunFolder, Stuck};
 
 /// How soon a shim is looked at again that holds the lock and has not written its mark: it is about to.
 const MARK_INTERVAL: Duration = Duration::from_millis(20);
 /// How soon a held lock is looked at again whose shim cannot be watched: we are out of descriptors, or the shim is gone
 /// and a process that is just being started has a copy of our descriptors until it execs.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How soon it is looked again whether processes of a run do not die: it is rare, and a person is to be told who cannot
+/// do much about it.
+const STUCK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Waits until a run is over, and says how it ended. With the shim that was launched for it, or without one for a
 /// run that is found active after a restart of jobd.
@@ -43,12 +47,25 @@ pub async fn watch(
             Finding::Ended(report) => return Ok(*report),
             Finding::NeverStarted => return Ok(not_started(now())),
             Finding::Lost { why, mark } => {
-                let remark = match &mark {
+                let tree = match &mark {
                     Some(mark) => remains::kill(folder, mark).await,
                     None => None,
                 };
-                return Ok(lost(why, mark, remark, now()));
+                return Ok(lost(why, mark, tree, now()));
             }
+        }
+    }
+}
+
+/// Waits until the shim of a run leaves word that processes of it do not die of SIGKILL; for ever, if it never does.
+///
+/// # Errors
+/// When the word cannot be read, or a newer jobd wrote it.
+pub async fn until_stuck(folder: &RunFolder) -> Result<Stuck, RunError> {
+    loop {
+        sleep(STUCK_INTERVAL).await;
+        if let Some(stuck) = folder.stuck()? {
+            return Ok(stuck);
         }
     }
 }
@@ -70,7 +87,10 @@ fn not_started(at: Timestamp) -> Report {
     Report { exit: Exit::SpawnFailed { step: "shim".to_owned(), error }, ..Report::lost("", None, at) }
 }
 
-fn lost(why: String, mark: Option<Mark>, remark: Option<String>, at: Timestamp) -> Report {
+fn lost(why: String, mark: Option<Mark>, tree: Option<Tree>, at: Timestamp) -> Report {
     let job = mark.and_then(|mark| mark.job);
-    Report { pid: job.as_ref().map(|job| job.pid), remark, ..Report::lost(why, job.map(|job| job.at), at) }
+    let left = tree.as_ref().filter(|tree| !tree.left.is_empty());
+    let remark = left.map(|tree| cannot_be_killed(&tree.left));
+    let pid = job.as_ref().map(|job| job.pid);
+    Report { pid, remark, tree, ..Report::lost(why, job.map(|job| job.at), at) }
 }

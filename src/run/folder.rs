@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{MARK_VERSION, RESULT_VERSION, SPEC_VERSION};
-use super::{Mark, RunError, RunResult, RunSpec, durable, parse, to_line};
+use super::{EVIDENCE_VERSION, MARK_VERSION, RESULT_VERSION, SPEC_VERSION, STUCK_VERSION};
+use super::{Evidence, Mark, RunError, RunResult, RunSpec, Stuck, durable, parse, to_line};
 use crate::engine::run::RunId;
 use crate::engine::time::Timestamp;
 
@@ -99,6 +99,35 @@ impl RunFolder {
         self.path.join("stop.json")
     }
 
+    /// Which processes do not die of SIGKILL.
+    #[must_use]
+    pub fn stuck_path(&self) -> PathBuf {
+        self.path.join("stuck.json")
+    }
+
+    /// What its processes were doing before they were made to end.
+    #[must_use]
+    pub fn evidence_path(&self) -> PathBuf {
+        self.path.join("evidence.json")
+    }
+
+    /// Writes the evidence, durably.
+    ///
+    /// # Errors
+    /// When the disk fails or is full.
+    pub fn write_evidence(&self, evidence: &Evidence) -> Result<(), RunError> {
+        let path = self.evidence_path();
+        durable::write_durably(&path, &to_line(&path, evidence)?).map_err(RunError::io("write", &path))
+    }
+
+    /// Reads the evidence; `None` if there is none: the run ended by itself.
+    ///
+    /// # Errors
+    /// When it cannot be read, is corrupt or newer than this build.
+    pub fn evidence(&self) -> Result<Option<Evidence>, RunError> {
+        read(&self.evidence_path(), EVIDENCE_VERSION)
+    }
+
     /// Writes the spec, durably.
     ///
     /// # Errors
@@ -130,6 +159,23 @@ impl RunFolder {
     /// When it cannot be read, is corrupt or newer than this build.
     pub fn mark(&self) -> Result<Option<Mark>, RunError> {
         read(&self.lock_path(), MARK_VERSION)
+    }
+
+    /// Leaves word, durably, of processes that do not die of SIGKILL.
+    ///
+    /// # Errors
+    /// When the disk fails or is full.
+    pub fn write_stuck(&self, stuck: &Stuck) -> Result<(), RunError> {
+        let path = self.stuck_path();
+        durable::write_durably(&path, &to_line(&path, stuck)?).map_err(RunError::io("write", &path))
+    }
+
+    /// Reads which processes do not die of SIGKILL; `None` if the shim has not said so.
+    ///
+    /// # Errors
+    /// When it cannot be read, is corrupt or newer than this build.
+    pub fn stuck(&self) -> Result<Option<Stuck>, RunError> {
+        read(&self.stuck_path(), STUCK_VERSION)
     }
 
     /// Opens the lock file; `None` if there is none.

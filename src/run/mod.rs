@@ -4,10 +4,12 @@
 //! tolerates fields it does not know, and refuses a version it does not know.
 
 mod durable;
+pub mod evidence;
 mod folder;
 mod mark;
 mod result;
 mod spec;
+mod stuck;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,11 +17,15 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::os;
+
 pub use durable::{Reserved, make_folder, sync_folder, write_durably};
+pub use evidence::Evidence;
 pub use folder::{RunFolder, find};
 pub use mark::{Mark, Started};
 pub use result::RunResult;
 pub use spec::RunSpec;
+pub use stuck::Stuck;
 
 /// The version of `spec.json` that this build writes, and the newest that it reads. It goes up with every field that a
 /// shim must not pass over: one that knows fewer limits than the spec has must not run it without them.
@@ -28,6 +34,10 @@ pub const SPEC_VERSION: u32 = 2;
 pub const MARK_VERSION: u32 = 1;
 /// The same of `result.json`.
 pub const RESULT_VERSION: u32 = 1;
+/// The same of `stuck.json`.
+pub const STUCK_VERSION: u32 = 1;
+/// The same of `evidence.json`.
+pub const EVIDENCE_VERSION: u32 = 1;
 
 /// Why a file of a run folder could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +78,12 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// Whether it may pass by itself: the host is out of processes, memory or descriptors.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if os::is_shortage(source))
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::SPEC_VERSION;
 use crate::engine::job::{Command, JobName, JobSpec};
@@ -48,8 +48,8 @@ pub struct RunSpec {
     /// The limit of the run, milliseconds.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
-    /// How it is made to end.
-    #[serde(default = "term")]
+    /// How it is made to end. Version 1 had a grace here, and SIGTERM was all that went ahead of it.
+    #[serde(alias = "kill_grace_ms", deserialize_with = "ladder")]
     pub stop: StopLadder,
     /// What becomes of processes that outlive a main process that succeeded.
     #[serde(default)]
@@ -69,6 +69,10 @@ pub struct RunSpec {
     /// What the job may use of the host.
     #[serde(default)]
     pub resources: Resources,
+    /// The soft limit of open files that jobd itself was started with, which the job gets unless `resources` says
+    /// otherwise: jobd's own is raised, and programs that use select(2) break above 1024.
+    #[serde(default)]
+    pub nofile_soft: Option<u64>,
     /// The job's zone, an IANA name: `TZ` and the offset of `JOBD_SCHEDULED_AT`.
     pub zone: String,
     /// `LANG` of the job.
@@ -82,9 +86,18 @@ const fn yes() -> bool {
     true
 }
 
-/// The ladder of a spec written before specs had one.
-fn term() -> StopLadder {
-    StopLadder::term(Duration::from_secs(10))
+/// A ladder, or the milliseconds of a spec written before specs had one.
+fn ladder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StopLadder, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Grace(u64),
+        Ladder(StopLadder),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::Grace(ms) => StopLadder::term(Duration::from_millis(ms)),
+        Written::Ladder(ladder) => ladder,
+    })
 }
 
 impl RunSpec {
@@ -113,6 +126,7 @@ impl RunSpec {
             groups: job.groups.clone(),
             no_new_privileges: job.no_new_privileges,
             resources: job.resources.clone(),
+            nofile_soft: None,
             zone: job.zone.iana_name().unwrap_or("UTC").to_owned(),
             lang: lang.unwrap_or("C.UTF-8").to_owned(),
             cgroup: true,

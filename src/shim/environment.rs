@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use jiff::tz::TimeZone;
+use nix::libc::{O_NOCTTY, O_NONBLOCK};
 
 use super::prepare::Failure;
 use crate::os::{self, Account};
@@ -80,7 +82,12 @@ fn read_env_file(path: &Path) -> Result<Vec<(String, String)>, Failure> {
     let failed =
         |error: io::Error| Failure::new("env_file", format!("{}: {}", path.display(), os::describe(&error)));
     let mut text = String::new();
-    let file = File::open(path).map_err(failed)?;
+    // Opened without waiting: nobody may ever write to what turns out to be a pipe.
+    let file =
+        OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(Failure::new("env_file", format!("{}: it is no regular file", path.display())));
+    }
     file.take(ENV_FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > ENV_FILE_BYTES_MAX {
         return Err(Failure::new("env_file", format!("{}: larger than 1 MiB", path.display())));

@@ -4,13 +4,21 @@
 //! writes the mark, starts the job, keeps its output, ends it at its time limit or when told to by SIGTERM, and
 //! writes the result. Then it exits, which releases the lock.
 //!
-//! **Invariant:** one thread; the mark is durable before the job is started, and the result is durable before the
-//! lock is released. No failure of the output's disk stops a job, and none of jobd's.
+//! Before it ends a run it looks why: by a process of its own ([`evidence`]), for which it does not wait.
+//!
+//! **Invariant:** one thread, but for a look-up of users that is over before the fork; the mark is durable before the
+//! job is started, and the result is durable before the lock is released. No failure of the output's disk stops a job,
+//! and none of jobd's.
 
 mod environment;
+pub mod evidence;
+mod examine;
 mod ladder;
+mod memory;
 mod prepare;
 mod report;
+mod start;
+mod streams;
 mod supervise;
 
 use std::fs::{File, OpenOptions};
@@ -27,16 +35,20 @@ pub use crate::engine::words::causes;
 use crate::clock;
 use crate::engine::run::{Exit, Report};
 use crate::failpoint::Failpoint;
-use crate::os::{self, Cgroup, SignalFd, SpawnFailure};
+use crate::os::{self, Cgroup, SignalFd};
 use crate::output::Writer;
 use crate::run::{Mark, Reserved, RunError, RunFolder, RunResult, RunSpec, Started};
+use memory::Watch;
 use prepare::{Failure, Prepared};
+use start::Begun;
+use streams::Streams;
 use supervise::Supervisor;
 
 /// How the out-of-memory killer is to look at a shim, if we may say so: it holds little, and much depends on it.
 const OOM_SCORE_ADJ: i32 = -900;
-/// The room kept for `result.json`, bytes: the end of stderr, each byte of it escaped to six at worst, and the rest.
-const RESULT_BYTES: u64 = 400 * 1024;
+/// The room kept for `result.json`, bytes: the end of stderr, each byte of it escaped to six at worst, the processes
+/// that live on, and the rest.
+const RESULT_BYTES: u64 = 500 * 1024;
 /// How often, and how long between, an attempt is made to write the result to a disk that fails.
 const RESULT_ATTEMPTS: u32 = 60;
 const RESULT_DELAY: Duration = Duration::from_secs(1);
@@ -86,6 +98,9 @@ pub fn run(folder: PathBuf) -> Result<(), ShimError> {
     let signals = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGXFSZ];
     let signals = SignalFd::new(&signals).map_err(system("receive signals"))?;
     let spec = folder.spec()?.ok_or_else(|| ShimError::NoSpec(folder.path().to_owned()))?;
+    if let Some(soft) = spec.nofile_soft {
+        os::set_nofile_soft(soft).map_err(system("limit descriptors"))?;
+    }
     let result = Reserved::new(&folder.result_path(), RESULT_BYTES).map_err(system("reserve room"))?;
     let log = create_output(&folder).map_err(system("create output.log"))?;
     let oom_score_adj = protect();
@@ -141,26 +156,41 @@ fn supervise(
     log: File,
 ) -> Result<Report, ShimError> {
     let pid = std::process::id();
-    let cgroup = if spec.cgroup { Cgroup::create(spec.run.0, pid) } else { None };
+    let (cgroup, remarks) = match start::group(spec, pid) {
+        Ok(group) => group,
+        Err(failure) => return Ok(not_started(failure)),
+    };
     let mut mark = our_mark(pid, cgroup.as_ref())?;
     Failpoint::BeforeMark.pass();
     mark.write(lock, &folder.lock_path())?;
     lock.sync_all().map_err(system("sync the mark"))?;
     Failpoint::AfterMark.pass();
-    let started = clock::now();
-    let (job, output) = match spawn(prepared, cgroup.as_ref()) {
-        Ok(spawned) => spawned,
-        Err(failure) => {
-            cgroup.iter().for_each(Cgroup::remove);
-            return Ok(not_started(prepared.explain(failure)));
-        }
+    let memory = Watch::begin();
+    let begun = match start::start(spec, prepared, cgroup, remarks) {
+        Ok(begun) => begun,
+        Err(failure) => return Ok(not_started(failure)),
     };
+    let Begun { started, pid: job, output, cgroup, remarks } = begun;
     // Not needed to settle the run, only to show it: a disk that refuses it must not stop the job.
     Failpoint::AfterStart.pass();
     mark.job = Some(Started { pid: job, at: started.wall });
+    mark.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().to_owned());
     let _ = mark.write_further(lock, &folder.lock_path());
-    let supervisor = Supervisor::new(folder, spec, (job, started), signals, output, Writer::new(log), cgroup);
-    Ok(supervisor.run())
+    let is_counted = cgroup.as_ref().is_some_and(Cgroup::counts_memory);
+    let streams = Streams::new(output, Writer::new(log, spec.output_limit));
+    let supervisor = Supervisor::new(folder, spec, (job, started), signals, streams, cgroup);
+    let mut report = supervisor.run();
+    if !is_counted {
+        report.oom = memory.suspect(&report);
+    }
+    report.remark = joined(remarks, report.remark);
+    Ok(report)
+}
+
+/// The remarks of the start ahead of those of the end.
+fn joined(mut remarks: Vec<String>, last: Option<String>) -> Option<String> {
+    remarks.extend(last);
+    (!remarks.is_empty()).then(|| remarks.join("; "))
 }
 
 fn our_mark(pid: u32, cgroup: Option<&Cgroup>) -> Result<Mark, ShimError> {
@@ -168,15 +198,6 @@ fn our_mark(pid: u32, cgroup: Option<&Cgroup>) -> Result<Mark, ShimError> {
     let start_time = os::start_time(pid).ok_or(io::ErrorKind::NotFound.into());
     let start_time = start_time.map_err(system("read our own start time"))?;
     Ok(Mark::new(pid, start_time, boot_id, cgroup.map(|cgroup| cgroup.path().to_owned())))
-}
-
-/// Starts the job, without its control group if the kernel lets nobody into it.
-fn spawn(prepared: &Prepared, cgroup: Option<&Cgroup>) -> Result<(u32, os::Output), SpawnFailure> {
-    let members = cgroup.and_then(|cgroup| cgroup.members().ok());
-    match os::spawn(&prepared.plan(members.as_ref())) {
-        Err(SpawnFailure { step: os::Step::Cgroup, .. }) => os::spawn(&prepared.plan(None)),
-        spawned => spawned,
-    }
 }
 
 fn not_started(failure: Failure) -> Report {

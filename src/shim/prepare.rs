@@ -6,11 +6,19 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
+
+use nix::libc::{EAGAIN, EPERM, ESPIPE};
 
 use super::environment::{entries, environment};
+use super::start::patiently;
 use crate::engine::job::Command;
-use crate::os::{self, Account, Identity, Plan, SpawnFailure, Step};
+use crate::engine::resources::{IoPriority, Rlimit, RlimitPair};
+use crate::os::{self, Account, AccountError, Identity, Plan, SpawnFailure, Step};
 use crate::run::{RunFolder, RunSpec};
+
+/// How long the name service may take to say who the job's user is.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why a job could not be started: the step, and what was being done with the system's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +40,13 @@ pub(super) struct Prepared {
     programs: Vec<CString>,
     env: Vec<CString>,
     cwd: CString,
+    stdin: Option<CString>,
     identity: Option<Identity>,
     user: String,
+    no_new_privileges: bool,
+    nice: Option<i32>,
+    io: Option<IoPriority>,
+    rlimits: Vec<(Rlimit, RlimitPair)>,
     umask: u32,
     oom_score_adj: Option<CString>,
 }
@@ -46,7 +59,12 @@ impl Prepared {
             programs: &self.programs,
             env: &self.env,
             cwd: &self.cwd,
+            stdin: self.stdin.as_deref(),
             identity: self.identity.as_ref(),
+            no_new_privileges: self.no_new_privileges,
+            nice: self.nice,
+            io: self.io,
+            rlimits: &self.rlimits,
             umask: self.umask,
             oom_score_adj: self.oom_score_adj.as_deref(),
             cgroup,
@@ -55,14 +73,25 @@ impl Prepared {
 
     /// A failed step in words, with what it was tried on.
     pub(super) fn explain(&self, failure: SpawnFailure) -> Failure {
-        let errno = os::describe_errno(failure.errno);
         let object = match failure.step {
             Step::Chdir => Some(self.cwd.to_string_lossy()),
+            Step::Stdin => self.stdin.as_ref().map(|path| path.to_string_lossy()),
             Step::Exec => self.argv.first().map(|program| program.to_string_lossy()),
             Step::Setgroups | Step::Setgid | Step::Setuid => Some(self.user.as_str().into()),
+            Step::Rlimits => {
+                self.rlimits.get(usize::from(failure.item)).map(|(name, _)| name.as_str().into())
+            }
             _ => None,
         };
-        let error = object.map_or_else(|| errno.clone(), |object| format!("{object}: {errno}"));
+        let reason = match (failure.step, failure.errno) {
+            (Step::Stdin, ESPIPE) => "it is neither a file nor a device".to_owned(),
+            (Step::Rlimits, EPERM) => {
+                "to raise a hard limit takes CAP_SYS_RESOURCE, as root has (EPERM)".to_owned()
+            }
+            (Step::Exec, EAGAIN) => format!("{} has as many processes as it may (EAGAIN)", self.user),
+            (_, errno) => os::describe_errno(errno),
+        };
+        let error = object.map_or_else(|| reason.clone(), |object| format!("{object}: {reason}"));
         Failure::new(failure.step.as_str(), error)
     }
 }
@@ -73,10 +102,7 @@ pub(super) fn prepare(
     spec: &RunSpec,
     oom_score_adj: Option<i32>,
 ) -> Result<Prepared, Failure> {
-    let account = match &spec.user {
-        Some(name) => Account::named(name).map_err(|error| user_failure(name, &error))?,
-        None => Account::own().map_err(|error| Failure::new("user", os::describe(&error)))?,
-    };
+    let account = account(spec)?;
     let variables = environment(folder, spec, &account)?;
     let argv = argv(&spec.command)?;
     let programs = programs(&argv, &variables)?;
@@ -88,22 +114,29 @@ pub(super) fn prepare(
         argv,
         env: entries(&variables)?,
         cwd: c_string("chdir", spec.cwd.as_os_str())?,
+        stdin: spec.stdin.as_ref().map(|path| c_string("stdin", path.as_os_str())).transpose()?,
         identity: account.identity,
         user: account.name,
+        no_new_privileges: spec.no_new_privileges,
+        nice: spec.resources.nice,
+        io: spec.resources.io,
+        rlimits: spec.resources.rlimits.iter().map(|(name, pair)| (*name, *pair)).collect(),
         umask: spec.umask,
         oom_score_adj: oom_score_adj.and_then(|value| CString::new(value.to_string()).ok()),
     })
 }
 
-fn user_failure(name: &str, error: &io::Error) -> Failure {
-    let text = match error.kind() {
-        io::ErrorKind::NotFound => format!("{name}: there is no such user (ENOENT)"),
-        io::ErrorKind::PermissionDenied => {
-            format!("{name}: only a jobd that runs as root can run jobs as other users (EPERM)")
-        }
-        _ => format!("{name}: {}", os::describe(error)),
+/// Who the job is. The name service may hang for ever, and this process is to fork: so the thread that asks is over
+/// when this returns, or nothing is started.
+fn account(spec: &RunSpec) -> Result<Account, Failure> {
+    let ask = || {
+        let (user, groups) = (spec.user.clone(), spec.groups.clone());
+        os::ask_in_time(LOOKUP_LIMIT, move || Account::find(user.as_deref(), groups.as_deref()))
     };
-    Failure::new("user", text)
+    patiently(AccountError::is_shortage, ask).map_err(|error| {
+        let is_group = matches!(error, AccountError::NoSuchGroup(_) | AccountError::OtherGroups);
+        Failure::new(if is_group { "groups" } else { "user" }, error.to_string())
+    })
 }
 
 fn argv(command: &Command) -> Result<Vec<CString>, Failure> {

@@ -5,14 +5,15 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
-use crate::os::Process;
+use crate::engine::run::{KnownBy, LeftProcess, Tree};
+use crate::os::{Cgroup, Process};
 use crate::output;
 use crate::run::RunFolder;
 
 /// How much of the message file's end is looked at, bytes.
 const MESSAGE_BYTES_MAX: u64 = 16 * 1024;
-/// How many processes a remark names.
-const NAMED_MAX: usize = 10;
+/// How many processes that live on are told with what they do: a fork bomb must not become a result of megabytes.
+pub(super) const LEFT_MAX: usize = 500;
 
 /// What the job has put into its message file, if anything. The file is the job's, so neither its size nor its kind
 /// is trusted.
@@ -34,15 +35,14 @@ pub(super) fn leftovers(count: usize) -> Option<String> {
     }
 }
 
-/// That processes live on after SIGKILL.
-pub(super) fn unkillable(processes: &[Process]) -> Option<String> {
-    let pids: Vec<String> = processes.iter().take(NAMED_MAX).map(|process| process.pid.to_string()).collect();
-    match processes.len() {
-        0 => None,
-        1 => Some(format!("process {} could not be killed", pids.join(", "))),
-        count if count > NAMED_MAX => {
-            Some(format!("{count} processes could not be killed, among them {}", pids.join(", ")))
-        }
-        _ => Some(format!("processes {} could not be killed", pids.join(", "))),
-    }
+/// What processes that live on are doing. Those that are gone by now are left out.
+pub(super) fn left(processes: &[Process]) -> Vec<LeftProcess> {
+    processes.iter().filter_map(|process| process.look()).take(LEFT_MAX).collect()
+}
+
+/// What is left of the process tree, and what says so: the group's own count where it agrees, else the kernel, which
+/// knows of no child of ours but these.
+pub(super) fn tree(cgroup: Option<&Cgroup>, left: Vec<LeftProcess>) -> Tree {
+    let by_group = cgroup.and_then(Cgroup::is_populated) == Some(!left.is_empty());
+    Tree { known_by: if by_group { KnownBy::Cgroup } else { KnownBy::Children }, left }
 }

@@ -1,38 +1,29 @@
 //! One loop that waits for everything at once: signals, the end of processes, output, and instants.
 
-use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
-use super::ladder::{Act, DRAIN_LIMIT, Ladder};
-use super::report;
+use super::examine::Examiner;
+use super::ladder::{Act, DRAIN_LIMIT, EXAMINE_MAX, Ladder};
+use super::report::{self, LEFT_MAX};
+use super::streams::Streams;
 use crate::clock;
-use crate::engine::run::{Exit, Report, Stop};
+use crate::engine::left::{could_not_be_killed, live_on};
+use crate::engine::policy::Leftover;
+use crate::engine::run::{Exit, LeftProcess, Report, Stop};
 use crate::engine::time::{Monotonic, Now};
-use crate::os::{self, Cgroup, Ended, Output, Process, Reaped, SignalFd};
-use crate::output::{LastLine, StderrTail, Stream, Writer};
-use crate::run::{RunFolder, RunSpec};
+use crate::engine::words::causes;
+use crate::os::{self, Cgroup, Ended, Process, Reaped, SignalFd, Usage};
+use crate::output::Stream;
+use crate::run::{RunFolder, RunSpec, Stuck};
 
-/// How much is read from a pipe at once, bytes.
-const READ_BYTES: usize = 128 * 1024;
 /// The longest wait, ms: the loop looks around that often even if nothing happens.
 const WAIT_MS_MAX: u128 = 60_000;
-
-/// How often a pipe is read at the very end: as often as a full one takes, were it larger than we ask for, and not
-/// for as long as somebody outside the run goes on writing.
-const DRAIN_READS_MAX: usize = 16;
-
 /// How many times in a row the processes of a run are listed and killed before the loop goes on with its other work.
 const SWEEPS_MAX: usize = 30;
-
-#[derive(PartialEq, Eq)]
-enum Read {
-    Something,
-    Nothing,
-}
 
 /// A run that has been started.
 pub(super) struct Supervisor<'a> {
@@ -41,16 +32,19 @@ pub(super) struct Supervisor<'a> {
     started: Now,
     signals: SignalFd,
     ladder: Ladder,
-    stdout: Option<OwnedFd>,
-    stderr: Option<OwnedFd>,
-    buffer: Vec<u8>,
-    log: Writer<File>,
-    last_line: LastLine,
-    stderr_tail: StderrTail,
+    examiner: Examiner<'a>,
+    streams: Streams,
     cgroup: Option<Cgroup>,
     exit: Option<Exit>,
-    /// Since when no process of the run is left, or none that can be killed.
+    /// What the processes have used that have been waited for.
+    usage: Usage,
+    /// Since when no process of the run is left, or none that may not live on.
     gone_since: Option<Monotonic>,
+    /// What lives on, and may.
+    left: Vec<LeftProcess>,
+    /// What does not die of SIGKILL, and whether word of it has been left.
+    stuck: Vec<LeftProcess>,
+    stuck_told: bool,
     remarks: Vec<String>,
 }
 
@@ -60,8 +54,7 @@ impl<'a> Supervisor<'a> {
         spec: &RunSpec,
         (job, started): (u32, Now),
         signals: SignalFd,
-        output: Output,
-        log: Writer<File>,
+        streams: Streams,
         cgroup: Option<Cgroup>,
     ) -> Self {
         Self {
@@ -69,16 +62,16 @@ impl<'a> Supervisor<'a> {
             job,
             started,
             signals,
-            ladder: Ladder::new(started.monotonic, spec.timeout(), spec.stop.grace()),
-            stdout: Some(output.stdout),
-            stderr: Some(output.stderr),
-            buffer: vec![0; READ_BYTES],
-            log,
-            last_line: LastLine::default(),
-            stderr_tail: StderrTail::default(),
+            ladder: Ladder::new(started.monotonic, spec.timeout(), spec.stop.clone(), spec.leftover),
+            examiner: Examiner::new(folder, started.monotonic, spec.timeout()),
+            streams,
             cgroup,
             exit: None,
+            usage: Usage::default(),
             gone_since: None,
+            left: Vec::new(),
+            stuck: Vec::new(),
+            stuck_told: false,
             remarks: Vec::new(),
         }
     }
@@ -93,14 +86,15 @@ impl<'a> Supervisor<'a> {
             let is_asked = self.take_signals();
             self.reap(now.monotonic);
             if is_asked {
-                self.stop(now.monotonic);
+                self.stop(now);
             }
             for stream in ready {
-                self.read(stream, now);
+                self.streams.read(stream, now);
             }
-            self.log.flush(now);
+            self.streams.flush(now);
+            self.listen(now);
             while let Some(act) = self.due(now.monotonic) {
-                self.act(act, now.monotonic);
+                self.act(act, now);
             }
             if self.is_over(now.monotonic) {
                 return self.report(now);
@@ -110,10 +104,9 @@ impl<'a> Supervisor<'a> {
 
     /// Waits until something happens or is due, and says which streams have brought something.
     fn wait(&self) -> Vec<Stream> {
-        let streams = [(Stream::Stdout, &self.stdout), (Stream::Stderr, &self.stderr)];
-        let open = streams.into_iter().filter_map(|(stream, pipe)| Some((stream, pipe.as_ref()?)));
-        let open: Vec<(Stream, &OwnedFd)> = open.collect();
+        let open: Vec<(Stream, &OwnedFd)> = self.streams.open().collect();
         let fds = open.iter().map(|(_, pipe)| pipe.as_fd()).chain([self.signals.as_fd()]);
+        let fds = fds.chain(self.examiner.as_fd());
         let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         // An interruption is as good as a timeout: everything is looked at again.
         let _ = poll(&mut fds, self.timeout(clock::now().monotonic));
@@ -123,8 +116,9 @@ impl<'a> Supervisor<'a> {
 
     fn timeout(&self, now: Monotonic) -> PollTimeout {
         let drained = self.gone_since.map(|since| since.after(DRAIN_LIMIT));
-        let next = if self.gone_since.is_some() { None } else { self.ladder.next_at() };
-        let next = [next, self.log.flush_at(), drained].into_iter().flatten().min();
+        let steps = [self.ladder.next_at(), self.examiner.next_at()].into_iter().flatten().min();
+        let next = steps.filter(|_| self.gone_since.is_none());
+        let next = [next, self.streams.flush_at(), drained].into_iter().flatten().min();
         // Rounded up: woken too early, the loop would turn at full speed for the last part of a millisecond.
         let ms = next.map_or(WAIT_MS_MAX, |next| next.since(now).as_nanos().div_ceil(1_000_000));
         i32::try_from(ms.min(WAIT_MS_MAX)).ok().and_then(|ms| ms.try_into().ok()).unwrap_or(PollTimeout::ZERO)
@@ -136,49 +130,31 @@ impl<'a> Supervisor<'a> {
         }
         loop {
             match os::reap() {
-                Ok(Reaped::Child(pid, ended)) if pid == self.job => {
+                Ok(Reaped::Child(pid, ..)) if self.examiner.reaped(pid) => {}
+                Ok(Reaped::Child(pid, ended, used)) if pid == self.job => {
+                    self.usage.add(used);
+                    // What it was doing is of no interest any more.
+                    self.examiner.conclude(now);
+                    self.ladder.examined(now);
                     self.exit = Some(match ended {
                         Ended::Code(code) => Exit::Code(code),
                         Ended::Signal(signal) => Exit::Signal(signal),
                     });
-                    self.ladder.main_ended(now);
+                    self.ladder.main_ended(now, self.exit == Some(Exit::Code(0)));
                 }
                 // Somebody's orphan, that came to us as the subreaper.
-                Ok(Reaped::Child(..)) => {}
+                Ok(Reaped::Child(_, _, used)) => self.usage.add(used),
                 Ok(Reaped::Childless) => {
-                    self.gone_since = Some(now);
+                    self.gone(now);
                     return;
                 }
-                Ok(Reaped::None) | Err(_) => return,
-            }
-        }
-    }
-
-    /// Reads one piece, and no more, so that a flood on one stream holds up neither the other nor the limits.
-    fn read(&mut self, stream: Stream, now: Now) -> Read {
-        let pipe = match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        };
-        let Some(open) = pipe else {
-            return Read::Nothing;
-        };
-        match nix::unistd::read(open, &mut self.buffer).map_err(io::Error::from) {
-            Ok(count @ 1..) => {
-                let bytes = &self.buffer[..count];
-                self.log.write(stream, bytes, now);
-                match stream {
-                    Stream::Stdout => self.last_line.feed(bytes),
-                    Stream::Stderr => self.stderr_tail.feed(bytes),
+                Ok(Reaped::None) | Err(_) => {
+                    // One of our own hangs where it was looking; the run need not wait for it.
+                    if self.exit.is_some() && self.examiner.has_lost_one() && self.processes().is_empty() {
+                        self.gone(now);
+                    }
+                    return;
                 }
-                Read::Something
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                Read::Nothing
-            }
-            Ok(0) | Err(_) => {
-                *pipe = None;
-                Read::Nothing
             }
         }
     }
@@ -192,9 +168,9 @@ impl<'a> Supervisor<'a> {
         is_asked
     }
 
-    fn stop(&mut self, now: Monotonic) {
+    fn stop(&mut self, now: Now) {
         let stop = self.folder.stopped_by().map_or(Stop::Signal, |by| Stop::Manual { by });
-        if let Some(act) = self.ladder.stop(now, stop) {
+        if let Some(act) = self.ladder.stop(now.monotonic, stop) {
             self.act(act, now);
         }
     }
@@ -203,64 +179,138 @@ impl<'a> Supervisor<'a> {
         if self.gone_since.is_some() { None } else { self.ladder.due(now) }
     }
 
-    fn act(&mut self, act: Act, now: Monotonic) {
-        let processes = os::descendants(std::process::id());
+    /// Every process of the run that lives, and no other process of ours: who is not in this list is neither counted
+    /// nor signalled.
+    fn processes(&self) -> Vec<Process> {
+        let mut all = os::descendants(std::process::id());
+        all.retain(|process| !self.examiner.owns(process.pid));
+        all
+    }
+
+    fn act(&mut self, act: Act, now: Now) {
+        // Whatever else is done changes what is being looked at.
+        self.examiner.conclude(now.monotonic);
         match act {
-            Act::Terminate => terminate(&processes),
+            Act::Examine => self.examine(now),
+            Act::Signal(signal) => send(signal.number(), &self.processes()),
             Act::TerminateLeftovers => {
+                let processes = self.processes();
                 self.remarks.extend(report::leftovers(processes.len()));
-                terminate(&processes);
+                send(Signal::SIGTERM as i32, &processes);
             }
-            Act::Kill => {
-                // Should the group be gone, so are its processes.
-                if let Some(cgroup) = &self.cgroup {
-                    let _ = cgroup.kill();
-                }
-                kill(processes);
+            Act::LetLive => self.let_live(now.monotonic),
+            Act::Kill => self.kill(now),
+            Act::TellStuck => self.tell_stuck(now),
+        }
+    }
+
+    /// Begins to look at what the processes are doing; where that cannot be, goes on without.
+    fn examine(&mut self, now: Now) {
+        if !self.examiner.examine(now, now.monotonic.after(EXAMINE_MAX)) {
+            self.ladder.examined(now.monotonic);
+        }
+    }
+
+    /// Takes what has come of it.
+    fn listen(&mut self, now: Now) {
+        if self.gone_since.is_none() {
+            self.examiner.turn(now);
+        }
+        if self.examiner.read(now.monotonic) {
+            self.ladder.examined(now.monotonic);
+        }
+    }
+
+    /// The run is over without those that its main process has left behind.
+    fn let_live(&mut self, now: Monotonic) {
+        let processes = self.processes();
+        self.left = report::left(&processes);
+        if self.ladder.leftover() == Leftover::Warn && !self.left.is_empty() {
+            // Fewer than were listed have ended meanwhile, unless there are too many to tell of each.
+            let count = if processes.len() > LEFT_MAX { processes.len() } else { self.left.len() };
+            self.remarks.push(live_on(count, &self.left));
+        }
+        self.gone_since = Some(now);
+    }
+
+    /// SIGKILL, over and over as long as new ones are found: without a control group, what forks fast enough can be
+    /// gone from a list before it is hit.
+    fn kill(&mut self, now: Now) {
+        // Should the group be gone, so are its processes.
+        if let Some(cgroup) = &self.cgroup {
+            let _ = cgroup.kill();
+        }
+        let mut hit = BTreeSet::new();
+        for _ in 0..SWEEPS_MAX {
+            let missed: Vec<Process> =
+                self.processes().into_iter().filter(|process| hit.insert(*process)).collect();
+            if missed.is_empty() {
+                break;
             }
-            Act::GiveUp => {
-                self.remarks.extend(report::unkillable(&processes));
-                self.gone_since = Some(now);
+            for process in missed {
+                process.signal(Signal::SIGKILL as i32);
             }
         }
+        if self.ladder.stuck_since().is_some() {
+            self.tell_stuck(now);
+        }
+    }
+
+    /// Leaves word of what does not die of SIGKILL, for jobd to tell. The run goes on for as long as they live. A disk
+    /// that refuses the word is tried again with each further SIGKILL.
+    fn tell_stuck(&mut self, now: Now) {
+        let processes = self.processes();
+        if processes.is_empty() {
+            self.reap(now.monotonic);
+            if self.gone_since.is_none() {
+                // What is left is dead, and only whoever debugs it keeps it from being waited for.
+                self.gone(now.monotonic);
+            }
+            return;
+        }
+        let Some(since) = self.ladder.stuck_since().filter(|_| !self.stuck_told) else { return };
+        let left = report::left(&processes);
+        if left.is_empty() {
+            return;
+        }
+        let lasted = now.monotonic.since(since);
+        let since = now.wall.saturating_sub(lasted).unwrap_or(now.wall);
+        self.stuck_told = self.folder.write_stuck(&Stuck::new(since, left.clone())).is_ok();
+        self.stuck = left;
+    }
+
+    /// No process of the run is left.
+    fn gone(&mut self, now: Monotonic) {
+        if let Some(since) = self.ladder.stuck_since().filter(|_| !self.stuck.is_empty()) {
+            self.remarks.push(could_not_be_killed(&self.stuck, now.since(since)));
+        }
+        self.gone_since = Some(now);
     }
 
     fn is_over(&self, now: Monotonic) -> bool {
-        let closed = self.stdout.is_none() && self.stderr.is_none();
-        self.gone_since.is_some_and(|since| closed || since.after(DRAIN_LIMIT) <= now)
-    }
-
-    /// Takes what is still in the pipes: the disk may have been too slow for the time there was.
-    fn drain(&mut self, now: Now) {
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            for _ in 0..DRAIN_READS_MAX {
-                if self.read(stream, now) == Read::Nothing {
-                    break;
-                }
-            }
-        }
+        self.gone_since.is_some_and(|since| self.streams.are_closed() || since.after(DRAIN_LIMIT) <= now)
     }
 
     fn report(mut self, now: Now) -> Report {
-        self.drain(now);
-        self.log.finish(now);
-        // So that a run with a result has all of its output, also after a power cut. If the disk fails here, it has
-        // failed before, and that is counted.
-        if self.log.received() > 0 {
-            let _ = self.log.sink().sync_data();
-        }
-        if self.stdout.is_some() || self.stderr.is_some() {
+        let is_held_open = self.streams.finish(now);
+        if is_held_open && self.left.is_empty() {
             self.remarks.push("its output is still held open by a process outside the run".to_owned());
         }
-        if self.log.lost().bytes > 0 {
-            self.remarks.push(format!("{} could not be written", self.log.lost()));
+        let output = self.streams.into_account();
+        self.remarks.extend(output.remarks);
+        let evidence = self.examiner.into_evidence();
+        if let Some(evidence) = &evidence
+            && let Err(error) = self.folder.write_evidence(evidence)
+        {
+            self.remarks.push(causes(&error));
         }
-        let usage = os::children_usage().ok();
-        let cpu = usage.map(|usage| usage.cpu).max(self.cgroup.as_ref().and_then(Cgroup::cpu));
-        if !self.ladder.has_given_up() {
+        let tree = report::tree(self.cgroup.as_ref(), self.left.clone());
+        let oom = self.cgroup.as_ref().and_then(Cgroup::out_of_memory);
+        let cpu = self.cgroup.as_ref().and_then(Cgroup::cpu).unwrap_or_default().max(self.usage.cpu);
+        if self.left.is_empty() {
             self.cgroup.iter().for_each(Cgroup::remove);
         }
-        let unknown = || Exit::Unknown { why: "its main process could not be killed".to_owned() };
+        let unknown = || Exit::Unknown { why: "a debugger keeps how its main process ended".to_owned() };
         Report {
             exit: self.exit.take().unwrap_or_else(unknown),
             stop: self.ladder.into_stop(),
@@ -268,39 +318,25 @@ impl<'a> Supervisor<'a> {
             ended_at: now.wall,
             duration: now.monotonic.since(self.started.monotonic),
             pid: Some(self.job),
-            cpu: cpu.unwrap_or_default(),
-            max_rss_kib: usage.map_or(0, |usage| usage.max_rss_kib),
-            output_bytes: self.log.received(),
-            message: report::message(self.folder).or_else(|| self.last_line.message()),
-            error_tail: self.stderr_tail.text(),
+            cpu,
+            max_rss_kib: self.usage.max_rss_kib,
+            output_bytes: output.received,
+            message: report::message(self.folder).or(output.last_line),
+            error_tail: output.error_tail,
             remark: (!self.remarks.is_empty()).then(|| self.remarks.join("; ")),
-            output_left_out: 0,
-            tree: None,
-            waited_for: None,
-            oom: None,
+            output_left_out: output.left_out,
+            tree: Some(tree),
+            waited_for: evidence.and_then(|evidence| evidence.summary),
+            oom,
         }
     }
 }
 
-/// SIGKILL, over and over for a while as long as new ones are found: without a control group, what forks fast enough
-/// can be gone from a list before it is hit.
-fn kill(mut processes: Vec<Process>) {
-    for _ in 0..SWEEPS_MAX {
-        if processes.is_empty() {
-            break;
-        }
-        for process in &processes {
-            process.signal(Signal::SIGKILL as i32);
-        }
-        processes = os::descendants(std::process::id());
-    }
-}
-
-/// SIGTERM, and then SIGCONT: a process that is stopped would not take note of its end.
-fn terminate(processes: &[Process]) {
-    for signal in [Signal::SIGTERM, Signal::SIGCONT] {
+/// A signal, and then SIGCONT: a process that is stopped would not take note of its end.
+fn send(signal: i32, processes: &[Process]) {
+    for signal in [signal, Signal::SIGCONT as i32] {
         for process in processes {
-            process.signal(signal as i32);
+            process.signal(signal);
         }
     }
 }

@@ -62,7 +62,7 @@ async fn transact(connection: &mut SqliteConnection, host: &str, batch: &Batch) 
             answers.push(answer);
         }
     }
-    work.note(batch).await?;
+    work.number(batch).await?;
     transaction.commit().await?;
     Ok(Outcome::Applied(answers))
 }
@@ -86,6 +86,7 @@ impl Work<'_> {
             }
             Change::Start { run, at } => self.start(*run, *at).await?,
             Change::Account(accounted) => self.account(accounted).await?,
+            Change::Note { run, reason } => self.note(*run, reason).await?,
             Change::Finish { run, status, reason, report, at } => {
                 self.finish(*run, *status, reason.as_deref(), report.as_deref(), *at).await?;
             }
@@ -118,7 +119,7 @@ impl Work<'_> {
         Ok(answers)
     }
 
-    async fn note(&mut self, batch: &Batch) -> sqlx::Result<()> {
+    async fn number(&mut self, batch: &Batch) -> sqlx::Result<()> {
         let number_of = |change: &Change| match change {
             Change::Claim { claim, .. } => Some(claim.run.0),
             Change::Account(accounted) => Some(accounted.run.0),
@@ -290,6 +291,18 @@ impl Work<'_> {
         .bind(Trigger::Schedule.as_str())
         .bind(fires.reason.to_string())
         .bind(&fires.config_hash)
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    async fn note(&mut self, run: RunId, reason: &str) -> sqlx::Result<()> {
+        sqlx::query(
+            "UPDATE cron_job_logs SET reason = ? WHERE host = ? AND run_id = ? AND completed_at IS NULL",
+        )
+        .bind(reason)
+        .bind(self.host)
+        .bind(int(run.0))
         .execute(&mut *self.connection)
         .await?;
         Ok(())

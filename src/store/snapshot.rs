@@ -32,10 +32,16 @@ async fn read(store: &Store) -> sqlx::Result<Snapshot> {
         last_seen: time_or_null(&meta, "last_seen")?,
         boot_id: meta.try_get("boot_id")?,
         jobs: collect(&mut transaction, JOBS, known_job).await?,
-        open: collect(&mut transaction, "SELECT * FROM claims ORDER BY run_id", open_claim).await?,
+        open: collect(&mut transaction, OPEN, open_claim).await?,
         incidents: collect(&mut transaction, INCIDENTS, open_incident).await?,
     })
 }
+
+/// Every claim that is not settled.
+const OPEN: &str = "SELECT claims.*, EXISTS (SELECT 1 FROM cron_job_logs AS run, meta
+                                            WHERE run.host = meta.host AND run.run_id = claims.run_id
+                                                  AND run.reason IS NOT NULL) AS noted
+                    FROM claims ORDER BY run_id";
 
 /// Every job ever known.
 pub(super) const JOBS: &str = "SELECT name, schedule_hash, cursor FROM jobs ORDER BY name";
@@ -84,5 +90,5 @@ fn open_claim(row: &SqliteRow) -> sqlx::Result<OpenClaim> {
         alert: word(row, "alert", |text| serde_json::from_str(text).ok())?,
         config_hash: row.try_get("config_hash")?,
     };
-    Ok(OpenClaim { claim, queued: row.try_get("queued")? })
+    Ok(OpenClaim { claim, queued: row.try_get("queued")?, noted: row.try_get("noted")? })
 }

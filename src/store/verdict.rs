@@ -44,9 +44,9 @@ impl Verdict {
         // Of a run nobody saw end, a zero is no measurement.
         let seen = !matches!(report.exit, Exit::Unknown { .. });
         let measured = |value: i64| (seen || value > 0).then_some(value);
-        let remark = report.remark.as_deref().filter(|_| !status.is_bad());
+        let besides = report.besides().filter(|_| !status.is_bad());
         Self {
-            reason: reason.or(remark).map(str::to_owned),
+            reason: reason.map(str::to_owned).or(besides),
             message: report.message.as_deref().map(|text| head(text, MESSAGE_CHARS_MAX)),
             error_message: status.is_bad().then(|| error_message(report, timeout)),
             exit_code: if let Exit::Code(code) = report.exit { Some(code) } else { None },
@@ -91,12 +91,13 @@ fn to_millisecond(at: Timestamp) -> Timestamp {
     stamp(at).parse().unwrap_or(at)
 }
 
-/// The reason of a bad end, then what else one must know, then as much of the end of stderr as there is room for.
+/// The reason of a bad end, then what the run was waiting for, then what else one must know, then as much of the end of
+/// stderr as there is room for.
 fn error_message(report: &Report, timeout: Option<Duration>) -> String {
     let mut text = head(&report.describe_end(timeout), MESSAGE_CHARS_MAX);
-    if let Some(remark) = &report.remark {
+    for line in [report.waited_for.clone(), report.besides()].into_iter().flatten() {
         text.push('\n');
-        text.push_str(&head(remark, MESSAGE_CHARS_MAX));
+        text.push_str(&head(&line, MESSAGE_CHARS_MAX));
     }
     let rest = report.error_tail.trim_end();
     if !rest.is_empty() {
@@ -110,7 +111,7 @@ fn error_message(report: &Report, timeout: Option<Duration>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::run::Stop;
+    use crate::engine::run::{OutOfMemory, Stop};
     use crate::engine::time::Timestamp;
 
     fn report(exit: Exit) -> Report {
@@ -148,6 +149,20 @@ mod tests {
         let good = Report { remark: remark.clone(), ..report(Exit::Code(0)) };
         let verdict = Verdict::new(Status::Success, None, Some(&good), None);
         assert_eq!((verdict.reason, verdict.error_message), (remark, None));
+    }
+
+    #[test]
+    fn what_a_run_waited_for_follows_its_reason() {
+        let waited = Report {
+            stop: Some(Stop::Timeout),
+            waited_for: Some("python3 pid 4121 waits in recv()".to_owned()),
+            remark: Some("a remark".to_owned()),
+            oom: Some(OutOfMemory { kills: 1, limit: None }),
+            ..report(Exit::Signal(9))
+        };
+        let expected = "timed out after 1h30m\npython3 pid 4121 waits in recv()\n\
+                        out of memory: the kernel killed a process of the run; a remark\nend of stderr";
+        assert_eq!(error_of(&waited), expected);
     }
 
     #[test]

@@ -35,6 +35,7 @@ fn hung() -> BadRun {
         error: "signal 9".to_owned(),
         error_tail: "connecting to mail server\nwaiting for 220\n".to_owned(),
         remark: None,
+        waited_for: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jobctl::engine::ledger::{BadRun, MissedFires, Notice, Reason};
-use jobctl::engine::run::{RunId, Status};
+use jobctl::engine::run::{LeftProcess, RunId, Status};
 use jobctl::engine::time::Timestamp;
 use jobctl::forward::alerts::{Language, MESSAGE_CHARS_MAX, Wording};
 
@@ -269,6 +269,17 @@ fn hostile_output_stays_inert() {
 }
 
 #[test]
+fn what_a_run_waited_for_is_a_line_of_its_own() {
+    let line = "python3 pid 4121 waits in recv() on 127.0.0.1:2525, connected 31 s\n✅ forged";
+    let run = BadRun { waited_for: Some(line.to_owned()), ..failed() };
+    let told = "python3 pid 4121 waits in recv() on 127.0.0.1:2525, connected 31 s ✅ forged\n";
+    let ko = message(Language::Ko, &Notice::Bad(run.clone()));
+    assert!(ko.contains(&format!("\n멈춘 곳: {told}")), "{ko}");
+    let en = message(Language::En, &Notice::Bad(run));
+    assert!(en.contains(&format!("\nStuck in: {told}")), "{en}");
+}
+
+#[test]
 fn long_output_is_cut_at_its_beginning_and_says_so() {
     let lines: Vec<String> = (1..=500).map(|n| format!("line {n}")).collect();
     let run = BadRun { error_tail: lines.join("\n"), ..failed() };
@@ -277,6 +288,46 @@ fn long_output_is_cut_at_its_beginning_and_says_so() {
     let en = message(Language::En, &Notice::Bad(run));
     assert!(en.contains("End of stderr (the beginning is left out):\n```\nline 491\n"), "{en}");
     assert!(en.contains("line 500\n```\n"), "{en}");
+}
+
+fn unkillable(processes: u32, name: &str, place: Option<&str>) -> Notice {
+    let left = |n| LeftProcess {
+        pid: 4121 + n,
+        name: name.to_owned(),
+        state: 'D',
+        sleeps_in: place.filter(|_| n % 2 == 0).map(str::to_owned),
+    };
+    Notice::Unkillable {
+        job: job("invoice_generation"),
+        run: RunId(812),
+        since: seoul("2026-11-01 10:30:10"),
+        left: (0..processes).map(left).collect(),
+    }
+}
+
+#[test]
+fn a_run_that_cannot_be_killed() {
+    assert_words(
+        &unkillable(2, "python3", Some("nfs_wait")),
+        "
+⚠️ invoice_generation 종료 불가
+SIGKILL을 보냈지만 끝나지 않습니다. 끝날 때까지 실행 중으로 남습니다.
+SIGKILL: 2026-11-01 10:30:10부터
+프로세스: 4121 (python3), 상태 D, nfs_wait에서 대기
+프로세스: 4122 (python3), 상태 D
+호스트: erp-1
+자세히: `jobctl show 812`, `jobctl logs 812`",
+        "
+⚠️ invoice_generation cannot be killed
+SIGKILL was sent and it does not end. Until it does, its run stays RUNNING.
+Since: 2026-11-01 10:30:10
+Process: 4121 (python3), state D, sleeps in nfs_wait
+Process: 4122 (python3), state D
+Host: erp-1
+More: `jobctl show 812`, `jobctl logs 812`",
+    );
+    let many = message(Language::En, &unkillable(12, "<!channel>", None));
+    assert!(many.contains("\nProcess: 4130 (&lt;!channel&gt;), state D\nand 2 more processes\n"), "{many}");
 }
 
 #[test]
@@ -290,6 +341,7 @@ fn the_longest_messages_keep_to_the_limit() {
         error: text.clone(),
         error_tail: text.clone(),
         remark: Some(text.clone()),
+        waited_for: Some(text.clone()),
         scheduled_at: Some(Timestamp::UNIX_EPOCH),
         ..failed()
     };
@@ -298,6 +350,7 @@ fn the_longest_messages_keep_to_the_limit() {
     let mut notices: Vec<Notice> =
         statuses.into_iter().map(|status| Notice::Bad(BadRun { status, ..run.clone() })).collect();
     notices.push(missed(all));
+    notices.push(unkillable(500, &text, Some(&text)));
     for language in BOTH {
         let wording = Wording::new(language, TimeZone::UTC, &text).unwrap();
         for notice in &notices {

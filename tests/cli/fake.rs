@@ -17,7 +17,7 @@ use jobctl::engine::record::RunRecord;
 use jobctl::engine::run::{RunId, Status, Trigger};
 use jobctl::engine::schedule::Schedule;
 use jobctl::engine::time::Timestamp;
-use jobctl::run::RunFolder;
+use jobctl::run::{Evidence, RunFolder};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
@@ -115,6 +115,11 @@ async fn act(memory: Arc<Memory>, mut commands: mpsc::Receiver<Command>, commit:
                     tokio::spawn(end(Arc::clone(&memory), run, job, commit.clone()));
                 }
             }
+            Command::Inspect { run, reply } => {
+                let summary = Some(format!("sh pid 7 of run {run} waits in read()"));
+                let evidence = Evidence { summary, ..Evidence::none(BEGAN.parse().unwrap()) };
+                let _ = reply.send(Ok(Box::new(evidence)));
+            }
             Command::Stop { run, by, reply } => {
                 let _ = reply.send(Ok(run));
                 memory.rows.lock().unwrap().entry(run).and_modify(|row| {
@@ -122,6 +127,10 @@ async fn act(memory: Arc<Memory>, mut commands: mpsc::Receiver<Command>, commit:
                     row.reason = Some(format!("by {by}"));
                 });
                 commit.send_modify(|commits| *commits += 1);
+            }
+            Command::Reload { reply, .. } => {
+                let report = "error: there is no such key\n --> jobs.toml:3:5\n\njobs.toml: 1 mistake";
+                let _ = reply.send(Err(Refusal::Rejected { report: report.to_owned() }));
             }
         }
     }

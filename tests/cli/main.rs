@@ -53,13 +53,27 @@ fn show_prints_every_default_and_no_secret() {
     let fake = Fake::start();
     let (code, out, _) = ask(fake.dir.path(), &["show", "backup"]);
     assert_eq!(code, 0);
-    assert!(out.contains("  timeout          1h\n") && out.contains("  env              API_KEY\n"), "{out}");
+    let is_told = |fact: &[&str]| out.lines().any(|line| line.split_whitespace().eq(fact.iter().copied()));
+    assert!(is_told(&["timeout", "1h"]) && is_told(&["env", "API_KEY"]), "{out}");
     assert!(!out.contains("hunter2"), "{out}");
     let (_, out, _) = ask(fake.dir.path(), &["show", "backup", "--json"]);
     let job: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(job["timeout_ms"], 3_600_000);
+    assert_eq!((&job["timeout_ms"], &job["stop_signals"][0]), (&3_600_000.into(), &"TERM:10s".into()));
     assert_eq!(job["shell"], "true");
     assert_eq!(job["last_run"], serde_json::Value::Null);
+}
+
+#[test]
+fn what_a_run_does_is_asked_of_jobd_while_it_runs() {
+    let fake = Fake::start();
+    fake.remember([record(7, "hangs", Status::Running), record(6, "hangs", Status::Timeout)]);
+    let (code, out, err) = ask(fake.dir.path(), &["inspect", "7"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("    sh pid 7 of run 7 waits in read()\n"), "{out}");
+    let (code, _, err) = ask(fake.dir.path(), &["inspect", "6"]);
+    assert!(code == 1 && err.contains("'jobctl show 6' has what is known of it"), "{err}");
+    assert_eq!(ask(fake.dir.path(), &["inspect", "8"]).0, 4);
+    assert_eq!(ask(fake.dir.path(), &["inspect", "hangs"]).0, 2);
 }
 
 #[test]

@@ -6,61 +6,30 @@
 #![expect(unreachable_pub, reason = "the modules of a test are its own")]
 
 mod alerts;
+mod announcement;
 mod downtime;
 mod environment;
+mod hung;
 mod idle;
+mod panic;
 mod readers;
 mod refusals;
+mod reload;
 mod requests;
+mod resources;
 mod restarts;
 mod store;
 mod systemd;
-mod trees;
+mod unkillable;
 
+#[path = "../support/entries.rs"]
+mod entries;
+#[path = "../support/hang.rs"]
+mod hang;
+#[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../support/jobd.rs"]
 mod jobd;
 #[path = "../support/webhook.rs"]
 mod webhook;
 
-use std::fs;
-
-use jiff::tz::TimeZone;
-use jobctl::clock;
-use jobctl::engine::run::RunId;
-use jobctl::run::{RunFolder, find};
-use sqlx::{ConnectOptions as _, SqliteConnection};
-
-use jobd::Jobd;
-
-/// A schedule that does not fire while a test runs: half a year away.
-fn far() -> String {
-    let month = clock::now().wall.to_zoned(TimeZone::UTC).month();
-    format!("\"0 0 1 {} *\"", (month + 5) % 12 + 1)
-}
-
-/// A job that is started by hand, with more lines of its entry.
-fn by_hand(name: &str, entry: &str) -> String {
-    format!("[jobs.{name}]\nschedule = {}\n{entry}\n", far())
-}
-
-/// The lines of a file beside `jobs.toml`; none while it is not there.
-fn lines(jobd: &Jobd, file: &str) -> Vec<String> {
-    let text = fs::read_to_string(jobd.path(file)).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
-}
-
-fn folder(jobd: &Jobd, run: u64) -> RunFolder {
-    find(&jobd.state_dir(), RunId(run)).unwrap()
-}
-
-/// Works on jobd's database from outside, as another program would.
-fn with_database<T>(jobd: &Jobd, work: impl AsyncFnOnce(&mut SqliteConnection) -> T) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(jobd.state_dir().join("state.db"));
-    runtime.block_on(async {
-        let mut connection = options.connect().await.unwrap();
-        let result = work(&mut connection).await;
-        sqlx::Connection::close(connection).await.unwrap();
-        result
-    })
-}
+use entries::{by_hand, folder, lines, with_database};

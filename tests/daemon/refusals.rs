@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use crate::by_hand;
 use crate::jobd::Jobd;
-use crate::{by_hand, with_database};
 
 #[track_caller]
 fn assert_refused(jobd: &Jobd, variables: &[(&str, &Path)], code: i32, words: &[&str]) {
@@ -22,14 +22,6 @@ fn stopped() -> Jobd {
     jobd.tell(&["run", "job", "--wait"]);
     assert_eq!(jobd.stop(), Some(0));
     jobd
-}
-
-#[test]
-fn a_state_directory_has_one_jobd() {
-    let jobd = Jobd::started(&by_hand("job", "shell = \"exit 0\""));
-    let pid = format!("pid {}", jobd.pid());
-    assert_refused(&jobd, &[("JOBD_SOCKET", &jobd.path("other.sock"))], 1, &[&pid, "--state-dir"]);
-    jobd.tell(&["run", "job", "--wait"]);
 }
 
 #[test]
@@ -55,18 +47,6 @@ fn a_configuration_that_is_not_there_is_named() {
     let jobd = Jobd::new("");
     fs::remove_file(jobd.path("jobs.toml")).unwrap();
     assert_refused(&jobd, &[], 2, &["jobs.toml", "No such file"]);
-}
-
-#[test]
-fn the_database_of_a_newer_jobd_is_left_alone() {
-    let jobd = stopped();
-    with_database(&jobd, async |database| {
-        sqlx::query("UPDATE _sqlx_migrations SET version = 99").execute(database).await.unwrap();
-    });
-    let database = jobd.state_dir().join("state.db");
-    let before = fs::read(&database).unwrap();
-    assert_refused(&jobd, &[], 1, &["state.db", "newer jobd"]);
-    assert!(fs::read(&database).unwrap() == before, "it was changed");
 }
 
 #[test]

@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::process::Stdio;
-use std::time::Duration;
 
 use jobctl::clock;
 use jobctl::engine::record::RunRecord;
 use jobctl::engine::run::Status;
 
 use crate::jobd::{Jobd, text, wait_for};
-use crate::{by_hand, folder, lines};
+use crate::{by_hand, lines};
 
 /// Says that it has started, waits until it may end, and fails in a way of its own.
 const GATED: &str = r#"shell = '''
@@ -40,57 +39,6 @@ fn assert_true_end(jobd: &Jobd, row: &RunRecord) {
     assert_eq!(jobd.tell(&["logs", "--stderr", &run]), "no good\n");
     assert_eq!(lines(jobd, "starts"), [run], "it was started once");
     assert_eq!(jobd.history("gated").len(), 1);
-}
-
-#[test]
-fn a_run_goes_on_through_kill_9_and_is_adopted() {
-    let (mut jobd, run) = waiting();
-    let before = jobd.run(run);
-    for _ in 0..3 {
-        jobd.kill();
-        jobd.start();
-        jobd.wait_until_ready();
-        assert_eq!(jobd.run(run), before, "its row says what it said");
-    }
-    open_gate(&jobd);
-    assert_true_end(&jobd, &jobd.ended(run));
-}
-
-#[test]
-fn a_run_that_ends_while_jobd_is_down_has_its_own_end() {
-    let (mut jobd, run) = waiting();
-    jobd.kill();
-    open_gate(&jobd);
-    let result = folder(&jobd, run).result_path();
-    wait_for("the run is over", || fs::metadata(&result).is_ok_and(|file| file.len() > 0).then_some(()));
-    wait_for("its shim has ended", || jobd.shims().is_empty().then_some(()));
-    let restarted_at = clock::now().wall;
-    jobd.start();
-    jobd.wait_until_ready();
-    let row = jobd.run(run);
-    assert!(row.completed_at.unwrap() < restarted_at, "{row:?}");
-    assert_true_end(&jobd, &row);
-}
-
-#[test]
-fn sigterm_ends_jobd_at_once_and_no_run() {
-    let (mut jobd, run) = waiting();
-    // Somebody who follows the run holds nothing up, and sees all of it.
-    let mut command = jobd.command(&["logs", "--follow", &run.to_string()]);
-    let follower = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let before = clock::now().monotonic;
-    assert_eq!(jobd.stop(), Some(0), "{}", jobd.log());
-    let took = clock::now().monotonic.since(before);
-    assert!(took < Duration::from_secs(5), "{took:?}");
-    assert!(!jobd.job_processes().is_empty());
-    assert!(!jobd.path("jobd.sock").exists(), "nobody knocks in vain");
-    jobd.start();
-    jobd.wait_until_ready();
-    assert_eq!(jobd.run(run).status, Status::Running);
-    open_gate(&jobd);
-    assert_true_end(&jobd, &jobd.ended(run));
-    let output = follower.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "first\nlast\nno good\n".to_owned()));
 }
 
 #[test]

@@ -10,10 +10,10 @@ use crate::downtime::{backdate, hourly};
 use crate::jobd::{Jobd, PATIENCE};
 
 /// The socket that systemd would listen on.
-struct Notified(UnixDatagram);
+pub struct Notified(UnixDatagram);
 
 impl Notified {
-    fn new(path: &Path) -> Self {
+    pub fn new(path: &Path) -> Self {
         let socket = UnixDatagram::bind(path).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self(socket)
@@ -28,7 +28,7 @@ impl Notified {
 
     /// Waits for a word, and returns what came before it.
     #[track_caller]
-    fn until(&self, word: &str) -> Vec<String> {
+    pub fn until(&self, word: &str) -> Vec<String> {
         let said: Vec<String> =
             std::iter::repeat_with(|| self.next()).take_while(|found| found != word).collect();
         said

@@ -121,6 +121,10 @@ fn the_alert_is_worded_as_shown() {
         error: "timed out after 30m".to_owned(),
         error_tail: String::new(),
         remark: None,
+        waited_for: Some(
+            "python3 pid 4121 waits in recv() on 127.0.0.1:2525, connected 31 s, last output 29 s ago"
+                .to_owned(),
+        ),
     };
     let message = Wording::new(Language::Ko, zone, "erp-1").unwrap().message(&Notice::Bad(run)).unwrap();
     let readme = Document::read(ENGLISH);

@@ -196,7 +196,7 @@ fn check_export(assignment: &str) {
 fn check_systemctl(arguments: &[&str]) {
     match arguments {
         ["daemon-reload"] => {}
-        ["enable", "--now", unit] | ["status" | "restart", unit] => {
+        ["enable", "--now", unit] | ["status" | "restart" | "reload", unit] => {
             assert_eq!(Path::new(UNIT).file_stem().unwrap(), *unit, "that is the unit");
         }
         _ => panic!("systemctl {arguments:?}: this test does not know how to check it"),

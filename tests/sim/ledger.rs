@@ -109,6 +109,7 @@ impl SimLedger {
             Change::Claim { claim, queued } => self.claim(claim, *queued, at),
             Change::Start { run, at } => self.start(*run, *at),
             Change::Account(accounted) => self.account(accounted, at),
+            Change::Note { run, reason } => self.note(*run, reason),
             Change::Finish { run, status, reason, report, at } => {
                 self.finish(*run, *status, reason.clone(), report.as_deref(), *at);
             }
@@ -165,7 +166,7 @@ impl SimLedger {
         );
         self.claimed_at.insert(claim.run, claim.claimed_at);
         let claim = Claim { attempt, ..claim.clone() };
-        self.claims.insert(claim.run, OpenClaim { claim, queued });
+        self.claims.insert(claim.run, OpenClaim { claim, queued, noted: false });
     }
 
     fn start(&mut self, run: RunId, at: Timestamp) {
@@ -174,6 +175,15 @@ impl SimLedger {
         }
         if let Some(row) = self.rows.get_mut(&run).filter(|row| row.status == Status::Queued) {
             (row.status, row.started_at) = (Status::Running, at);
+        }
+    }
+
+    fn note(&mut self, run: RunId, reason: &str) {
+        if let Some(row) = self.rows.get_mut(&run).filter(|row| !row.status.is_final()) {
+            row.reason = Some(reason.to_owned());
+        }
+        if let Some(open) = self.claims.get_mut(&run) {
+            open.noted = true;
         }
     }
 

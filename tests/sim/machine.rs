@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jobctl::engine::event::{Effect, Event, Remark, RequestId};
 use jobctl::engine::job::{JobName, JobSpec};
-use jobctl::engine::ledger::Batch;
+use jobctl::engine::ledger::{Batch, Change};
 use jobctl::engine::policy::CatchUp;
 use jobctl::engine::recovery::{Boot, Proof};
 use jobctl::engine::run::{Claim, Exit, Report, RunId, Status, Trigger};
@@ -39,6 +39,7 @@ enum Happening {
     Commit { batch: Arc<Batch>, life: u64 },
     Launch { claim: Claim, life: u64 },
     Ended { run: RunId },
+    Found { run: RunId, life: u64 },
     Crash,
     Restart { reboot: bool },
     JumpClock,
@@ -58,6 +59,8 @@ pub struct Machine {
     alive: BTreeSet<RunId>,
     /// Every fire for which a process was ever started.
     started: BTreeSet<(JobName, Timestamp, u32)>,
+    /// Runs of which it was ever found that they do not die.
+    pub found: BTreeSet<RunId>,
     /// Runs that never got a process, with the status that leaves them.
     pub unstarted: BTreeMap<RunId, Status>,
     pub totals: Totals,
@@ -99,6 +102,7 @@ impl Machine {
             processes: BTreeMap::new(),
             alive: BTreeSet::new(),
             started: BTreeSet::new(),
+            found: BTreeSet::new(),
             unstarted: BTreeMap::new(),
             totals: Totals::default(),
             second_pass: false,
@@ -194,6 +198,8 @@ impl Machine {
             Happening::Commit { batch, life } => self.commit(&batch, life),
             Happening::Launch { claim, life } => self.launch(claim, life),
             Happening::Ended { run } => self.ended(run),
+            Happening::Found { run, life } if life == self.life => self.found(run),
+            Happening::Found { .. } => Ok(()),
             Happening::Crash => {
                 self.crash();
                 Ok(())
@@ -269,13 +275,21 @@ impl Machine {
                 let real = self.real;
                 if let Some(process) = self.processes.get_mut(&run) {
                     process.stop(&by, real);
-                    self.after(Duration::ZERO, Happening::Ended { run });
+                    if process.stuck {
+                        self.totals.count("stuck shim stopped by hand");
+                    }
+                    self.attend(run);
                 }
             }
             Effect::Reap { run } => {
-                self.totals.count("reaped");
                 let (real, wall) = (self.real, self.wall());
                 let process = self.processes.get_mut(&run).ok_or(format!("reaps {run}, which never ran"))?;
+                if process.word(real).is_some() {
+                    self.totals.count("unkillable, found again");
+                    self.after(Duration::ZERO, Happening::Found { run, life });
+                    return Ok(());
+                }
+                self.totals.count("reaped");
                 process.reap(real, wall);
                 self.after(Duration::ZERO, Happening::Ended { run });
             }
@@ -310,6 +324,7 @@ impl Machine {
             return self.tell(Event::CommitFailed { number });
         }
         self.ledger.object_to(batch)?;
+        self.object_to_ends(batch)?;
         let answers = self.ledger.commit(batch)?;
         if fails {
             self.totals.count("commit failed after");
@@ -317,6 +332,18 @@ impl Machine {
         }
         self.retry_by = None;
         self.tell(Event::Committed { number, answers })
+    }
+
+    /// No run is over while its process lives, however long ago it was to end.
+    fn object_to_ends(&self, batch: &Batch) -> Result<(), String> {
+        for change in &batch.changes {
+            if let Change::Finish { run, .. } = change
+                && self.alive.contains(run)
+            {
+                return Err(format!("run {run} is over in its row, and its process lives"));
+            }
+        }
+        Ok(())
     }
 
     fn launch(&mut self, claim: Claim, life: u64) -> Result<(), String> {
@@ -355,12 +382,35 @@ impl Machine {
         if self.real >= FAULTS {
             process.stuck = false;
         }
-        if !process.stuck {
-            self.after(process.ends.saturating_sub(self.real), Happening::Ended { run });
-        }
         self.processes.insert(run, process);
         self.alive.insert(run);
+        self.attend(run);
         Ok(())
+    }
+
+    /// Looks after a process: when its shim says that it does not die, and when it ends.
+    fn attend(&mut self, run: RunId) {
+        let Some(process) = self.processes.get(&run).filter(|process| !process.stuck && !process.over) else {
+            return;
+        };
+        let (ends, hangs_since, life) = (process.ends, process.hangs_since, self.life);
+        if let Some(since) = hangs_since {
+            // What is looked for now and then is found a little later.
+            let delay = since.saturating_sub(self.real) + self.rng.millis(1, 5_000);
+            self.after(delay, Happening::Found { run, life });
+        }
+        self.after(ends.saturating_sub(self.real), Happening::Ended { run });
+    }
+
+    /// A process is found that does not die.
+    fn found(&mut self, run: RunId) -> Result<(), String> {
+        let (real, since) = (self.real, self.wall());
+        let Some(left) = self.processes.get(&run).and_then(|process| process.word(real)) else {
+            return Ok(());
+        };
+        self.totals.count("unkillable");
+        self.found.insert(run);
+        self.tell(Event::Stuck { run, since, left })
     }
 
     fn ended(&mut self, run: RunId) -> Result<(), String> {
@@ -450,6 +500,12 @@ impl Machine {
         let now = self.now();
         let engine = Scheduler::recover(settings, specs, snapshot, proofs, &boot, now, &mut effects);
         self.engine = Some(engine);
+        for run in self.alive.clone() {
+            if self.processes[&run].word(self.real).is_some() {
+                self.totals.count("unkillable, found by a later jobd");
+            }
+            self.attend(run);
+        }
         self.act(effects)
     }
 
@@ -542,10 +598,13 @@ impl Machine {
         }
         let slack = Duration::from_secs(7);
         let alive = self.alive.iter().map(|run| &self.processes[run]);
-        for Process { claim, started, .. } in alive.filter(|process| process.stuck) {
-            let Some(limit) = claim.timeout else { continue };
+        for Process { claim, started, asked, .. } in alive.filter(|process| process.stuck) {
             let since = (*started).max(self.life_began);
-            if self.real > since + limit + claim.kill_grace + slack {
+            // Who asked a jobd that is gone has to ask again.
+            let asked = asked.filter(|asked| *asked >= self.life_began);
+            let limits = [claim.timeout.map(|limit| since + limit), asked];
+            let Some(limit) = limits.into_iter().flatten().min() else { continue };
+            if self.real > limit + claim.kill_grace + slack {
                 return Err(format!("the process of run {} outlives its limit", claim.run));
             }
         }

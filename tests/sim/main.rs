@@ -1,8 +1,9 @@
 //! A simulated machine around the real engine: years of faults in seconds, the same history for the same seed.
 //!
-//! The store fails before it has committed, *or after*; processes fail to start, overrun, ignore SIGTERM, outlive jobd
-//! or vanish with their shim; jobd crashes and stays down for up to 20 minutes; the host reboots; the wall clock jumps.
-//! Two hours of that, then half an hour of calm in which everything must settle. What must hold is in `oracle`.
+//! The store fails before it has committed, *or after*; processes fail to start, overrun, ignore SIGTERM, outlive jobd,
+//! vanish with their shim, or live on after SIGKILL for up to an hour; jobd crashes and stays down for up to 20
+//! minutes; the host reboots; the wall clock jumps. Two hours of that, then half an hour of calm in which all must
+//! settle. What must hold is in `oracle`.
 //!
 //! `SEEDS=20000` runs that many, `SEED=8` runs one and prints its history.
 

@@ -23,6 +23,7 @@ pub fn check(machine: &Machine) -> Result<(), String> {
     each_boot_has_one_fire(machine)?;
     rows_tell_the_truth(machine)?;
     incidents_are_announced_once(&machine.ledger)?;
+    what_cannot_be_killed_is_told_once(machine)?;
     missed_fires_are_told(machine)
 }
 
@@ -181,7 +182,7 @@ fn incidents_are_announced_once(ledger: &SimLedger) -> Result<(), String> {
         let is_new = match notice {
             Notice::Bad(bad) => told_bad.insert(bad.run),
             Notice::Recovered { run, .. } => told_recovered.insert(*run),
-            Notice::Missed { .. } => true,
+            Notice::Unkillable { .. } | Notice::Missed { .. } => true,
         };
         if !is_new {
             return Err(format!("told twice: {notice:?}"));
@@ -196,6 +197,28 @@ fn incidents_are_announced_once(ledger: &SimLedger) -> Result<(), String> {
     let still: BTreeSet<&JobName> = open.keys().copied().collect();
     let stored: BTreeSet<&JobName> = ledger.incidents.keys().collect();
     if still == stored { Ok(()) } else { Err(format!("{still:?} in trouble, {stored:?} stored as such")) }
+}
+
+/// A run that does not die is told of when it is found, once in all the lives of jobd, and its row says so.
+fn what_cannot_be_killed_is_told_once(machine: &Machine) -> Result<(), String> {
+    let mut told = BTreeSet::new();
+    for (_, notice) in &machine.ledger.outbox {
+        let Notice::Unkillable { run, .. } = notice else { continue };
+        if !told.insert(*run) {
+            return Err(format!("told twice that run {run} cannot be killed"));
+        }
+    }
+    if let Some(run) = told.difference(&machine.found).next() {
+        return Err(format!("told that run {run} cannot be killed, and nobody has seen that"));
+    }
+    for (run, process) in machine.processes.iter().filter(|(_, process)| !process.over) {
+        let is_noted = machine.ledger.rows.get(run).is_some_and(|row| row.reason.is_some());
+        // Found before the last moment: what was said of it is durable after the calm.
+        if machine.found.contains(run) && process.hangs_since.is_some() && !(told.contains(run) && is_noted) {
+            return Err(format!("run {run} cannot be killed, and that is not told"));
+        }
+    }
+    Ok(())
 }
 
 /// Every missed fire is in a message, with what was done about it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jobctl::engine::run::{Claim, Exit, Report, Status, Stop};
+use jobctl::engine::run::{Claim, Exit, LeftProcess, Report, Status, Stop};
 use jobctl::engine::time::Timestamp;
 
 use super::rng::Rng;
@@ -14,6 +14,7 @@ pub struct Habits {
     pub ignore_term: u64,
     pub vanish: u64,
     pub stuck_shim: u64,
+    pub unkillable: u64,
 }
 
 pub struct Process {
@@ -24,14 +25,27 @@ pub struct Process {
     pub report: Report,
     /// The shim is stuck: the run ends only when it is reaped.
     pub stuck: bool,
+    /// How long it lives on after SIGKILL.
+    unkillable: Option<Duration>,
+    /// When its shim has said that it does.
+    pub hangs_since: Option<Duration>,
+    /// When a person first asked for its end.
+    pub asked: Option<Duration>,
     pub over: bool,
 }
+
+/// How long after SIGKILL a shim says that a process does not die.
+const KILL_LIMIT: Duration = Duration::from_secs(2);
 
 impl Process {
     pub fn start(claim: Claim, habits: &Habits, rng: &mut Rng, real: Duration, wall: Timestamp) -> Self {
         let limit = claim.timeout.unwrap_or(Duration::MAX);
-        let wants =
-            if rng.percent(habits.overrun) { limit.saturating_mul(2) } else { rng.millis(50, 20_000) };
+        let overruns = rng.percent(habits.overrun);
+        let wants = match claim.timeout {
+            Some(limit) if overruns => limit * 2,
+            None if overruns => rng.millis(20_000, 900_000),
+            _ => rng.millis(50, 20_000),
+        };
         let mut report = Report::lost("unset", Some(wall), wall);
         report.exit = Exit::Code(i32::from(rng.percent(habits.fail)));
         let mut lasts = wants;
@@ -44,9 +58,40 @@ impl Process {
             report = Report::lost("the shim vanished", Some(wall), wall);
         }
         let stuck = rng.percent(habits.stuck_shim);
-        let mut process = Self { claim, started: real, ends: real + lasts, report, stuck, over: false };
+        let unkillable = rng.percent(habits.unkillable).then(|| rng.millis(5_000, 3_600_000));
+        let mut process = Self {
+            claim,
+            started: real,
+            ends: real + lasts,
+            report,
+            stuck,
+            unkillable,
+            hangs_since: None,
+            asked: None,
+            over: false,
+        };
+        if process.report.stop.is_some() {
+            lasts = process.hang(lasts);
+        }
         process.set_end(lasts, wall);
         process
+    }
+
+    /// What does not die of SIGKILL lives on after what would have been its end.
+    fn hang(&mut self, lasts: Duration) -> Duration {
+        let Some(more) = self.unkillable.filter(|_| !self.stuck && self.truth() != Status::Lost) else {
+            return lasts;
+        };
+        let killed = lasts + self.claim.kill_grace;
+        self.hangs_since = Some(self.started + killed + KILL_LIMIT);
+        self.ends = self.started + killed + KILL_LIMIT + more;
+        killed + KILL_LIMIT + more
+    }
+
+    /// What its shim says, once it has come to say it.
+    pub fn word(&self, real: Duration) -> Option<Vec<LeftProcess>> {
+        let process = LeftProcess { pid: 7, name: "cp".into(), state: 'D', sleeps_in: None };
+        self.hangs_since.filter(|since| !self.over && *since <= real).map(|_| vec![process])
     }
 
     fn set_end(&mut self, lasts: Duration, wall: Timestamp) {
@@ -54,11 +99,15 @@ impl Process {
         self.report.ended_at = wall.saturating_add(lasts).unwrap();
     }
 
-    /// A person stops it: it ends now, unless it has.
+    /// A person stops it: it ends now, unless it has, or does not die.
     pub fn stop(&mut self, by: &str, real: Duration) {
+        if !self.over && (self.stuck || real < self.ends) {
+            self.asked.get_or_insert(real);
+        }
         if !self.over && !self.stuck && self.report.stop.is_none() && real < self.ends {
             self.report.stop = Some(Stop::Manual { by: by.to_owned() });
             self.ends = real;
+            self.hang(real.saturating_sub(self.started));
         }
     }
 
@@ -73,6 +122,7 @@ impl Process {
         self.report = Report::lost(why, self.report.started_at, wall);
         self.ends = real;
         self.stuck = false;
+        self.hangs_since = None;
     }
 
     /// How the row has to read in the end.

@@ -34,6 +34,10 @@ impl Totals {
             "stopped by hand",
             "run by hand",
             "reaped",
+            "unkillable",
+            "unkillable, found again",
+            "unkillable, found by a later jobd",
+            "stuck shim stopped by hand",
             "lost",
             "crash",
             "reboot",
@@ -72,6 +76,7 @@ impl Faults {
                 ignore_term: rng.range(0, 60),
                 vanish: rng.range(0, 6),
                 stuck_shim: rng.range(0, 4),
+                unkillable: rng.range(0, 20),
             },
             launch_fails: rng.range(0, 6),
             commit_fails: rng.range(0, 12),
@@ -89,7 +94,7 @@ pub fn job(name: &str, rng: &mut Rng) -> (JobSpec, i64) {
         *rng.pick(&[("*/10 * * * * *", 10), ("* * * * *", 60), ("*/5 * * * *", 300), ("0 * * * *", 3600)]);
     let spec = JobSpec {
         schedules: vec![Schedule::parse(text).unwrap()],
-        timeout: Some(Duration::from_secs(rng.range(5, 300))),
+        timeout: rng.percent(85).then(|| Duration::from_secs(rng.range(5, 300))),
         stop: StopLadder::term(Duration::from_secs(rng.range(1, 20))),
         catch_up: *rng.pick(&[CatchUp::Skip, CatchUp::Latest, CatchUp::All]),
         catch_up_window: Duration::from_secs(*rng.pick(&[300, 3600, 86_400])),

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use jobctl::clock;
@@ -93,7 +93,16 @@ impl Jobd {
     /// Starts a jobd that refuses to work: its exit code, and what it says.
     #[track_caller]
     pub fn start_in_vain(&self, variables: &[(&str, &Path)]) -> (Option<i32>, String) {
-        let mut command = Command::new(JOBD);
+        self.start_in_vain_by(Command::new(JOBD), variables)
+    }
+
+    /// The same by a command that becomes jobd, or waits for one.
+    #[track_caller]
+    pub fn start_in_vain_by(
+        &self,
+        mut command: Command,
+        variables: &[(&str, &Path)],
+    ) -> (Option<i32>, String) {
         self.places(&mut command);
         command.envs(variables.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null());
         let said = self.path("refusal");
@@ -113,6 +122,13 @@ impl Jobd {
 
     pub fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
+    }
+
+    /// Waits until jobd has died by itself.
+    #[track_caller]
+    pub fn wait_until_dead(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        wait_for("jobd dies", || child.try_wait().unwrap())
     }
 
     #[track_caller]
@@ -140,9 +156,15 @@ impl Jobd {
     /// SIGTERM, and the exit code.
     #[track_caller]
     pub fn stop(&mut self) -> Option<i32> {
-        let mut child = self.child.take().unwrap();
-        let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+        let pid = nix::unistd::Pid::from_raw(self.pid().try_into().unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.exit_code()
+    }
+
+    /// Waits for a jobd that is about to end, and returns its exit code.
+    #[track_caller]
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let mut child = self.child.take().unwrap();
         wait_for("jobd ends", || child.try_wait().unwrap()).code()
     }
 
@@ -202,7 +224,7 @@ impl Jobd {
 }
 
 /// A process that does not outlive its test.
-struct Ended(Child);
+pub struct Ended(pub Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
@@ -224,7 +246,7 @@ impl Jobd {
 }
 
 /// The living processes in whose file in `/proc` a text occurs.
-fn processes(file: &str, text: &str) -> Vec<i32> {
+pub fn processes(file: &str, text: &str) -> Vec<i32> {
     let holds = |pid: &i32| {
         let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
         bytes.windows(text.len()).any(|window| window == text.as_bytes())

@@ -74,6 +74,7 @@ impl Run {
             groups: None,
             no_new_privileges: false,
             resources: Resources::default(),
+            nofile_soft: None,
             zone: "Asia/Seoul".to_owned(),
             lang: "C.UTF-8".to_owned(),
             cgroup: true,

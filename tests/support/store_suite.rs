@@ -44,6 +44,7 @@ pub(crate) fn exercise<L: Ledger>(make: impl Fn() -> L) {
     boots_are_remembered(make());
     incidents_open_grow_and_close(make());
     claims_survive_whole(make());
+    a_run_that_goes_on_may_have_a_note(make());
     run_numbers_are_never_given_again(make());
 }
 
@@ -461,9 +462,25 @@ fn claims_survive_whole(ledger: impl Ledger) {
     let claims = [claim(10, "01:00:00"), manual(11, None), plain];
     let changes = claims.iter().cloned().map(|claim| Change::Claim { queued: claim.run.0 == 11, claim });
     book.write("01:00:00.020", changes.collect());
-    let expected: Vec<OpenClaim> =
-        claims.into_iter().map(|claim| OpenClaim { queued: claim.run.0 == 11, claim }).collect();
+    let open = |claim: Claim| OpenClaim { queued: claim.run.0 == 11, noted: false, claim };
+    let expected: Vec<OpenClaim> = claims.into_iter().map(open).collect();
     assert_eq!(book.ledger.snapshot().open, expected);
+}
+
+fn a_run_that_goes_on_may_have_a_note(ledger: impl Ledger) {
+    let mut book = Book::new(ledger);
+    book.write("01:00:00", vec![started(claim(1, "01:00:00")), started(claim(2, "01:10:00"))]);
+    let note = |run| Change::Note { run: RunId(run), reason: "cannot be killed".to_owned() };
+    book.write("01:31:00", vec![note(1)]);
+    let snapshot = book.ledger.snapshot();
+    let noted: Vec<(u64, bool)> = snapshot.open.iter().map(|open| (open.claim.run.0, open.noted)).collect();
+    assert_eq!(noted, [(1, true), (2, false)]);
+    let row = book.ledger.rows().remove(0);
+    assert_eq!((row.status, row.reason.as_deref()), (Status::Running, Some("cannot be killed")));
+    book.write("01:40:00", vec![finish(1, report(Exit::Code(0)), "01:40:00")]);
+    book.write("01:41:00", vec![note(1)]);
+    let row = book.ledger.rows().remove(0);
+    assert_eq!((row.status, row.reason), (Status::Success, None), "it is final, and its note gone");
 }
 
 fn run_numbers_are_never_given_again(ledger: impl Ledger) {

@@ -54,9 +54,14 @@ impl Webhook {
     pub fn config(&self, jobs: &str) -> String {
         format!(
             "timezone = \"UTC\"\nlanguage = \"ko\"\n[channels.ops]\ntype = \"slack\"\n\
-             url = \"http://127.0.0.1:{}/services/key\"\n[defaults]\nalert = [\"ops\"]\ntimeout = \"1m\"\n{jobs}",
-            self.port
+             url = \"{}\"\n[defaults]\nalert = [\"ops\"]\ntimeout = \"1m\"\n{jobs}",
+            self.url()
         )
+    }
+
+    /// Its address, of which the path is a secret.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/services/key", self.port)
     }
 
     /// The texts so far.

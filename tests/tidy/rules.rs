@@ -15,7 +15,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("output", &["engine"]),
     ("process", &["run", "os", "engine", "failpoint"]),
     ("shim", &["run", "output", "os", "clock", "engine", "failpoint"]),
-    ("forward", &["store", "run", "output", "engine", "clock"]),
+    ("forward", &["store", "run", "output", "engine", "clock", "failpoint"]),
     ("api", &["store", "run", "output", "engine", "clock"]),
     ("cli", &["api", "config", "engine", "store", "run", "output", "clock"]),
 ];

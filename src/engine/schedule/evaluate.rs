@@ -173,7 +173,8 @@ impl Stretch {
         Self {
             offset: begin.as_ref().map_or_else(|| zone.to_offset(second), TimeZoneTransition::offset),
             begin: begin.map(|change| change.timestamp()),
-            end: zone.following(second).next().map(|change| change.timestamp()),
+            // A zone file without any change and without a rule answers with the beginning of time.
+            end: zone.following(second).next().map(|change| change.timestamp()).filter(|end| *end > second),
         }
     }
 

@@ -14,6 +14,7 @@ use super::{ChannelSender, Outbox, Outgoing, RetryAfter, Wording, backoff};
 use crate::clock;
 use crate::engine::time::{Monotonic, Now, Timestamp};
 use crate::engine::words::causes;
+use crate::failpoint::Failpoint;
 
 /// How many due messages are read at once; twice as many, and so on, while a channel that could send finds none of
 /// its own among them. At the bound, a channel waits until others' older messages are out of the way.
@@ -216,7 +217,10 @@ impl<O: Outbox> Delivery<O> {
             lane.busy = false;
         }
         match sent.failure {
-            None => self.marks.push_back(Mark::Delivered { id: sent.message.id, at: now.wall }),
+            None => {
+                Failpoint::AfterDelivery.pass();
+                self.marks.push_back(Mark::Delivered { id: sent.message.id, at: now.wall });
+            }
             Some(failure) => self.fail(now, &sent.message, failure),
         }
     }

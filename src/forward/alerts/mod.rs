@@ -8,6 +8,7 @@
 
 mod backoff;
 mod delivery;
+mod failure;
 mod quote;
 mod slack;
 mod text;
@@ -20,6 +21,7 @@ use crate::store::{Store, StoreError};
 pub use crate::store::Outgoing;
 
 pub use delivery::{Limits, run};
+pub use failure::DaemonFailure;
 pub use slack::{Deadlines, SlackChannel};
 pub use text::{Language, MESSAGE_CHARS_MAX, TextError, Wording};
 

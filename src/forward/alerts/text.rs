@@ -10,8 +10,9 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 
 use super::quote;
+use crate::engine::job::JobName;
 use crate::engine::ledger::{BadRun, MissedFires, Notice, Reason};
-use crate::engine::run::Status;
+use crate::engine::run::{LeftProcess, RunId, Status};
 use crate::engine::time::Timestamp;
 
 /// The longest message, in characters: Slack asks for at most 4,000.
@@ -26,6 +27,12 @@ const TAIL_CHARS_MAX: usize = 1_000;
 
 /// The longest single line from outside, in characters.
 const LINE_CHARS_MAX: usize = 300;
+
+/// How many processes of a run that does not end a message names; the others are counted.
+const PROCESSES_MAX: usize = 10;
+
+/// The longest name of a process or of a place in the kernel, in characters.
+const NAME_CHARS_MAX: usize = 64;
 
 /// The longest host name shown, in characters; the kernel allows 64.
 const HOST_CHARS_MAX: usize = 100;
@@ -50,7 +57,7 @@ impl Language {
         }
     }
 
-    const fn templates(self) -> [(&'static str, &'static str); 6] {
+    const fn templates(self) -> [(&'static str, &'static str); 8] {
         match self {
             Self::Ko => [
                 ("timeout", include_str!("templates/ko/timeout.txt")),
@@ -58,7 +65,9 @@ impl Language {
                 ("lost", include_str!("templates/ko/lost.txt")),
                 ("recovered", include_str!("templates/ko/recovered.txt")),
                 ("missed", include_str!("templates/ko/missed.txt")),
+                ("unkillable", include_str!("templates/ko/unkillable.txt")),
                 ("end", include_str!("templates/ko/end.txt")),
+                ("failure", include_str!("templates/ko/failure.txt")),
             ],
             Self::En => [
                 ("timeout", include_str!("templates/en/timeout.txt")),
@@ -66,7 +75,9 @@ impl Language {
                 ("lost", include_str!("templates/en/lost.txt")),
                 ("recovered", include_str!("templates/en/recovered.txt")),
                 ("missed", include_str!("templates/en/missed.txt")),
+                ("unkillable", include_str!("templates/en/unkillable.txt")),
                 ("end", include_str!("templates/en/end.txt")),
+                ("failure", include_str!("templates/en/failure.txt")),
             ],
         }
     }
@@ -117,8 +128,13 @@ impl Wording {
                     since => self.time(*since), at => self.time(*at), broken => self.elapsed(between(*since, *at)),
                 },
             ),
+            Notice::Unkillable { job, run, since, left } => self.unkillable(job, *run, *since, left),
             Notice::Missed { reason, since, until, jobs } => self.missed(reason, *since, *until, jobs),
         }
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.host
     }
 
     fn bad(&self, run: &BadRun) -> Result<String, TextError> {
@@ -136,10 +152,36 @@ impl Wording {
             elapsed => self.elapsed(run.duration), limit => run.timeout.map(|limit| self.exact(limit)),
             error => quote::line(&run.error, LINE_CHARS_MAX),
             remark => run.remark.as_deref().map(|remark| quote::line(remark, LINE_CHARS_MAX)),
+            waited_for => run.waited_for.as_deref().map(|line| quote::line(line, LINE_CHARS_MAX)),
             tail => tail.text, tail_cut => tail.cut,
         };
         let beginning = self.render(template, &facts)?;
         Ok(format!("{}\n{}", beginning.trim_end(), self.render("end", &facts)?))
+    }
+
+    fn unkillable(
+        &self,
+        job: &JobName,
+        run: RunId,
+        since: Timestamp,
+        left: &[LeftProcess],
+    ) -> Result<String, TextError> {
+        let (named, others) = left.split_at(left.len().min(PROCESSES_MAX));
+        let named: Vec<_> = named
+            .iter()
+            .map(|process| {
+                context! {
+                    pid => process.pid, name => quote::line(&process.name, NAME_CHARS_MAX),
+                    state => process.state.to_string(),
+                    place => process.sleeps_in.as_deref().map(|place| quote::line(place, NAME_CHARS_MAX)),
+                }
+            })
+            .collect();
+        let facts = context! {
+            job => job.as_str(), run => run.0, host => self.host.as_str(), since => self.time(since),
+            left => named, others => others.len(),
+        };
+        self.render("unkillable", &facts)
     }
 
     fn missed(
@@ -177,11 +219,11 @@ impl Wording {
         self.render("missed", &facts)
     }
 
-    fn render(&self, template: &str, facts: &minijinja::Value) -> Result<String, TextError> {
+    pub(super) fn render(&self, template: &str, facts: &minijinja::Value) -> Result<String, TextError> {
         self.templates.get_template(template).and_then(|found| found.render(facts)).map_err(TextError)
     }
 
-    fn time(&self, instant: Timestamp) -> String {
+    pub(super) fn time(&self, instant: Timestamp) -> String {
         instant.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
 
