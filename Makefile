@@ -47,7 +47,7 @@ CARGO := cargo
 OPTIMISED := --config profile.dev.package.jobctl.opt-level=2 --config profile.dev.package.jiff.opt-level=2
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint sim bench crash faults release install uninstall
+.PHONY: help build demo test lint sim bench crash faults systemd vm release install uninstall
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,9 +71,10 @@ lint: ## formatting, clippy, documentation, scripts, the systemd units; any warn
 	@scripts/need.sh cargo cc python3 systemd-analyze
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --test systemd --test vm -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib --document-private-items
 	PYTHONPYCACHEPREFIX=target/pycache python3 -W error -m compileall -q -f examples tests
-	bash -n scripts/*.sh && bash -n .ci/run && sh -n systemd/jobd-runs
+	bash -n scripts/*.sh && bash -n .ci/run && sh -n systemd/jobd-runs && sh -n tests/vm/agent.sh
 	scripts/verify-units.sh
 
 sim: ## the long simulation: make sim SEEDS=20000
@@ -89,6 +90,14 @@ crash: build ## kills jobd at random moments while jobs fire: make crash KILLS=2
 
 faults: build ## every fault of tests/faults/README.md, the crowds at full size: make faults RUNS=2000
 	RUNS=$(RUNS) STOPPED=$(STOPPED) FLOOD_BYTES=$(FLOOD_BYTES) $(CARGO) test --locked --test faults -- --nocapture
+
+systemd: build ## boots real systemds with jobd in them; needs root. The first time it downloads Debian for them
+	@scripts/systemd-root.sh
+	$(CARGO) test --locked --test systemd -- --nocapture
+
+vm: build ## sets a virtual machine's clock, suspends it, cuts its power; needs root. The first time it downloads
+	@scripts/need.sh debootstrap mke2fs qemu-img qemu-system-x86_64 timeout
+	timeout 60m $(CARGO) test --locked --test vm -- --test-threads 2 --nocapture
 
 release: ## the three programs, optimised, into target/release; takes minutes
 	@scripts/need.sh cargo cc
