@@ -121,7 +121,8 @@ impl Scheduler {
             still_wanted(claim.due_at(), now.wall, TOLERANCE_STARTING, spec.catch_up, spec.catch_up_window)
         });
         let phase = Phase::Running { overdue_at: overdue_at(&claim, now) };
-        self.add_run(Run { noted, ..Run::new(claim, phase) });
+        let launched = proof == Proof::Held;
+        self.add_run(Run { launched, noted, ..Run::new(claim, phase) });
         match proof {
             Proof::Held => {}
             Proof::Ended(report) => self.exited(id, &report, now),

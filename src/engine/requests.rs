@@ -43,7 +43,10 @@ impl Scheduler {
             Some(run) => {
                 match run.phase {
                     Phase::Running { .. } => {
-                        run.limit_stop(now);
+                        // Of a run that waits to be launched there is nothing to end from outside.
+                        if run.launched {
+                            run.limit_stop(now);
+                        }
                         run.stop = Some(by.clone());
                         effects.push(Effect::Stop { run: id, by });
                     }

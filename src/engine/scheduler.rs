@@ -88,13 +88,15 @@ pub(super) struct Run {
     pub(super) request: Option<RequestId>,
     /// Who wants it to end before its shim is there to be asked.
     pub(super) stop: Option<String>,
+    /// Its shim is known to be there.
+    pub(super) launched: bool,
     /// It has been told that processes of it cannot be killed.
     pub(super) noted: bool,
 }
 
 impl Run {
     pub(super) const fn new(claim: Claim, phase: Phase) -> Self {
-        Self { claim, phase, request: None, stop: None, noted: false }
+        Self { claim, phase, request: None, stop: None, launched: false, noted: false }
     }
 }
 
@@ -395,6 +397,7 @@ impl Scheduler {
     fn launched(&mut self, id: RunId, now: Now, effects: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.phase = Phase::Running { overdue_at: overdue_at(&run.claim, now) };
+        run.launched = true;
         if let Some(by) = run.stop.take() {
             run.limit_stop(now);
             effects.push(Effect::Stop { run: id, by });
