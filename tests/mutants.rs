@@ -98,8 +98,8 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         "a run that cannot be killed is told of by every jobd",
         "recovery.rs",
-        "self.add_run(Run { noted, ..Run::new(claim, phase) });",
-        "self.add_run(Run { noted: noted && claim.attempt == 0, ..Run::new(claim, phase) });",
+        "self.add_run(Run { launched, noted, ..Run::new(claim, phase) });",
+        "self.add_run(Run { launched, noted: false, ..Run::new(claim, phase) });",
     ),
     mutant(
         "a run that cannot be killed is told of to nobody",
