@@ -4,6 +4,7 @@
 //! `CLOCK_REALTIME` timerfd with `TFD_TIMER_CANCEL_ON_SET`), so nothing polls and a clock change is an event.
 
 use std::io;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -13,15 +14,51 @@ use rustix::time::{
 };
 
 use crate::engine::time::{Monotonic, Now, Timestamp};
+use crate::failpoint::PACE;
 use crate::os::Readable;
 
 /// What a timer is armed for when there is no fire to wait for: it still has to notice that the clock is set.
 const FAR_FUTURE: Timestamp = Timestamp::constant(7_258_118_400, 0);
 
-/// Both clocks.
+/// Both clocks, and how long the host has slept.
 #[must_use]
 pub fn now() -> Now {
-    Now { wall: wall(), monotonic: Monotonic::new(read(ClockId::Monotonic)) }
+    let monotonic = read(ClockId::Monotonic);
+    let slept = since_boot().saturating_sub(monotonic);
+    let (wall, rate) = pace().map_or((wall(), 1), |pace| (pace.shown_at(wall()), pace.rate));
+    Now { wall, monotonic: Monotonic::new(monotonic * rate), slept }
+}
+
+/// A wall clock that runs at another pace: in a debug build, and only if [`PACE`] says so.
+#[derive(Debug)]
+struct Pace {
+    /// What it shows at `real`.
+    shown: Timestamp,
+    real: Timestamp,
+    rate: u32,
+}
+
+fn pace() -> Option<&'static Pace> {
+    static READ: OnceLock<Option<Pace>> = OnceLock::new();
+    let said = || if cfg!(debug_assertions) { Pace::parse(&std::env::var(PACE).ok()?) } else { None };
+    READ.get_or_init(said).as_ref()
+}
+
+impl Pace {
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(',');
+        let mut word = || words.next();
+        let (shown, real, rate) = (word()?.parse().ok()?, word()?.parse().ok()?, word()?.parse().ok()?);
+        Some(Self { shown, real, rate })
+    }
+
+    fn shown_at(&self, real: Timestamp) -> Timestamp {
+        self.shown + real.duration_since(self.real) * i32::try_from(self.rate).unwrap_or(i32::MAX)
+    }
+
+    fn real_at(&self, shown: Timestamp) -> Timestamp {
+        self.real + shown.duration_since(self.shown) / i32::try_from(self.rate).unwrap_or(i32::MAX)
+    }
 }
 
 /// The time since the host booted, sleep included: what the kernel dates processes by.
@@ -33,7 +70,7 @@ pub fn since_boot() -> Duration {
 /// When the host booted, on the wall clock as it is set now.
 #[must_use]
 pub fn booted_at() -> Timestamp {
-    let at = wall().saturating_sub(read(ClockId::Boottime)).unwrap_or(Timestamp::UNIX_EPOCH);
+    let at = now().wall.saturating_sub(read(ClockId::Boottime)).unwrap_or(Timestamp::UNIX_EPOCH);
     // The two readings lie microseconds apart; whole seconds are what a person compares.
     Timestamp::new(at.as_second(), 0).unwrap_or(at)
 }
@@ -96,6 +133,7 @@ impl WallTimer {
     }
 
     fn arm(&self, until: Timestamp) -> io::Result<()> {
+        let until = pace().map_or(until, |pace| pace.real_at(until));
         let value = Timespec { tv_sec: until.as_second(), tv_nsec: until.subsec_nanosecond().into() };
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
         let spec = Itimerspec { it_interval: zero, it_value: value };
@@ -111,7 +149,10 @@ impl WallTimer {
 /// Resolves at an instant of the monotonic clock; never without one.
 pub async fn sleep_until(instant: Option<Monotonic>) {
     match instant {
-        Some(instant) => tokio::time::sleep(instant.since(now().monotonic)).await,
+        Some(instant) => {
+            let rate = pace().map_or(1, |pace| pace.rate);
+            tokio::time::sleep(instant.since(now().monotonic) / rate).await;
+        }
         None => std::future::pending().await,
     }
 }

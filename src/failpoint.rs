@@ -7,6 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The variable that names the place to die at.
 pub const VARIABLE: &str = "JOBD_FAILPOINT";
+/// The variable that lets both clocks show another time and run faster, for tests that live through days: what is
+/// shown, the instant at which it is, and the pace, as in `2026-10-25T00:00:00Z,2026-11-22T01:00:00Z,120`.
+pub const PACE: &str = "JOBD_PACE";
+/// What a shim is told of them.
+pub const INHERITED: [&str; 2] = [VARIABLE, PACE];
 /// The variable that says where jobd panics: the place, the job and how many times, as in `attend:backup:1`.
 const PANIC_VARIABLE: &str = "JOBD_PANIC";
 /// How often it has.
@@ -43,9 +48,17 @@ pub enum Failpoint {
     BeforeFork,
     /// jobd: the shim has been started.
     AfterFork,
+    /// jobd: a claim ahead of its instant is durable, and nothing has been done about it.
+    AfterAhead,
+    /// jobd: a shim waits at its gate, and jobd does not know of it yet.
+    AfterArm,
+    /// jobd: a gate was opened, and the row is not there yet.
+    AfterGo,
+    /// The shim: its gate was opened.
+    AfterGate,
     /// The shim: it has taken over the lock.
     BeforeMark,
-    /// The shim: its mark is durable, and the job has not been started.
+    /// The shim: its mark is written, and the job has not been started.
     AfterMark,
     /// The shim: the job runs, and the mark does not name it yet.
     AfterStart,
@@ -65,13 +78,17 @@ pub enum Failpoint {
 
 impl Failpoint {
     /// All of them, in the order in which a run comes by.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::BeforeClaim,
         Self::AfterClaim,
         Self::AfterTurn,
         Self::BeforeSpec,
         Self::BeforeFork,
         Self::AfterFork,
+        Self::AfterAhead,
+        Self::AfterArm,
+        Self::AfterGo,
+        Self::AfterGate,
         Self::BeforeMark,
         Self::AfterMark,
         Self::AfterStart,
@@ -93,6 +110,10 @@ impl Failpoint {
             Self::BeforeSpec => "before-spec",
             Self::BeforeFork => "before-fork",
             Self::AfterFork => "after-fork",
+            Self::AfterAhead => "after-ahead",
+            Self::AfterArm => "after-arm",
+            Self::AfterGo => "after-go",
+            Self::AfterGate => "after-gate",
             Self::BeforeMark => "before-mark",
             Self::AfterMark => "after-mark",
             Self::AfterStart => "after-start",
@@ -107,7 +128,7 @@ impl Failpoint {
 
     /// Dies here, as by `kill -9`, if the variable says so: nothing is unwound, flushed or told to anybody.
     pub fn pass(self) {
-        if cfg!(debug_assertions) && std::env::var(VARIABLE).is_ok_and(|name| name == self.as_str()) {
+        if is_named(self.as_str()) {
             std::process::abort();
         }
     }
@@ -116,9 +137,18 @@ impl Failpoint {
 /// The word in the variable that lets [`hang`] hang.
 pub const EVIDENCE_HANGS: &str = "evidence-hangs";
 
+/// The word in the variable with which no timer of the engine ever comes.
+pub const TIMERS_FAIL: &str = "timers-fail";
+
 /// Stays here for ever, in a debug build and if the variable says so.
 pub fn hang(name: &str) {
-    while cfg!(debug_assertions) && std::env::var(VARIABLE).is_ok_and(|named| named == name) {
+    while is_named(name) {
         std::thread::park();
     }
+}
+
+/// Whether the variable names this fault, in a debug build.
+#[must_use]
+pub fn is_named(name: &str) -> bool {
+    cfg!(debug_assertions) && std::env::var(VARIABLE).is_ok_and(|named| named == name)
 }

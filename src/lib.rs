@@ -9,16 +9,19 @@
 //!                       jobctl ──► api     forward (alerts)
 //! ```
 //!
-//! Four ideas carry it:
+//! Five ideas carry it:
 //!
 //! 1. **A pure engine, a thin daemon.** Events and the time go in, effects come out as data. The engine decides, the
 //!    edges act, the daemon carries mail between them; a simulation runs the same engine for years in seconds.
-//! 2. **The intent is durable before the act.** A run is claimed in the store before its process is started. A claim is
-//!    unique by job, scheduled instant and attempt, and every write may be sent twice.
+//! 2. **The intent is durable before the act.** A run is claimed in the store before its process is started, if it can
+//!    be ahead of its instant, so that it starts on time. A claim is unique by job, scheduled instant and attempt, and
+//!    every write may be sent twice.
 //! 3. **A run outlives the daemon.** Each job has a parent of its own, `jobd-shim`, that keeps its output and its time
 //!    limit and writes down how it ended. jobd may be stopped, upgraded or killed meanwhile.
 //! 4. **Local first.** The truth is one `SQLite` file and a folder a run. What crosses a network is a forwarder, whose
 //!    outage delays no job and loses no message.
+//! 5. **Silence is a finding.** What did not start, did not end, said nothing or ended too soon is noticed by a timer,
+//!    and a timer that fails by an auditor that shares nothing with it.
 //!
 //! # The map
 //!
@@ -31,7 +34,7 @@
 //! | [`clock`] | the only file that reads a clock or arms a timer |
 //! | [`failpoint`] | where a test lets a process die between two durable steps |
 //! | [`store`] | the embedded database, the only module with SQL for it: batches in, a snapshot and rows out |
-//! | [`run`] | the run folder: `spec.json`, `evidence.json`, `stuck.json`, `result.json`, the lock and its mark |
+//! | [`run`] | the run folder: `spec.json`, `result.json`, the words a shim leaves meanwhile, the lock and its mark |
 //! | [`output`] | the run's output file: its format, writer and reader |
 //! | [`os`] | what the kernel offers, wrapped: processes, control groups, locks; all `unsafe` code |
 //! | [`shim`] | what `jobd-shim` does: starts one job, ends it in time, tells how it ended |
@@ -51,7 +54,7 @@
 //! shim    ─► run output os clock engine
 //! process ─► run os engine
 //! run, clock ─► os engine
-//! daemon, process, shim, forward ─► failpoint ─► nothing
+//! daemon, process, shim, forward, clock ─► failpoint ─► nothing
 //! config, store, output, os ─► engine ─► nothing
 //! ```
 //!
@@ -65,7 +68,7 @@
 //! 1. A fire is accounted for exactly once: by its run, or by a MISSED or SKIPPED row that says why. Whatever stops,
 //!    crashes and clock changes there were, the rows are the schedule's own instants.
 //! 2. No two processes are started for the same job, scheduled instant and attempt.
-//! 3. No process is started before its row is durable.
+//! 3. No process is started before its claim is durable; a claim may be made ahead of its instant, and withdrawn.
 //! 4. A row says RUNNING only while a shim holds the run; a jobd that starts settles all others before it is ready.
 //! 5. A finished run never changes.
 //! 6. No process of a run outlives its timeout, its kill grace and two seconds more, whether or not jobd is there. If

@@ -1,6 +1,9 @@
 //! The configuration as a person meets it: what is taken, what is refused, and what is said about it.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+#[path = "config/rules.rs"]
+mod rules;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -184,7 +187,8 @@ fn a_job_says_how_it_ends_in_place_of_what_all_say() {
 #[test]
 fn no_key_is_forgotten_in_the_fingerprint() {
     let hash = |lines: &str| {
-        let text = format!("timezone = \"UTC\"\n{JOB}cwd = \"/\"\n{lines}\n");
+        let other = JOB.replace("jobs.a", "jobs.other");
+        let text = format!("timezone = \"UTC\"\n{JOB}cwd = \"/\"\n{lines}\n{other}[pools]\netl = 4\n");
         let config = load_text(&text).unwrap_or_else(|rejected| panic!("{rejected}"));
         config.jobs["a"].config_hash.clone()
     };
@@ -199,6 +203,27 @@ fn no_key_is_forgotten_in_the_fingerprint() {
         "output_limit = \"1MB\"",
         "catch_up = \"all\"",
         "catch_up_window = \"2d\"",
+        "overlap = \"queue\"",
+        "overlap = \"queue\"\nqueue_limit = 3",
+        "locks = [\"db\"]",
+        "locks = [\"db\"]\nbusy = \"skip\"",
+        "pools = [\"etl\"]",
+        "pools = { etl = 2 }",
+        "priority = 1",
+        "retry = 3",
+        "retry = 4",
+        "after = [\"other\"]",
+        "after = { jobs = [\"other\"], same = \"fire\" }",
+        "timeout = \"auto\"",
+        "late_after = \"1m\"",
+        "must_finish_by = \"11:00\"",
+        "must_finish_by = \"11h\"",
+        "max_since_success = \"1d\"",
+        "warn_after = \"1m\"",
+        "min_duration = \"1s\"",
+        "silence = \"1m\"",
+        "silence = { after = \"1m\", action = \"kill\" }",
+        "usual = true",
         "env = { A = \"1\" }",
         "env_file = \"/a.env\"",
         "stdin = \"/dev/zero\"",
@@ -255,7 +280,6 @@ fn each_mistake_in_a_job_is_told_with_its_place() {
         ("timeout = \"1m1h\"", 11, ["out of order", "1h30m"]),
         ("catch_up_window = \"0s\"", 19, ["zero", "catch_up = \"skip\""]),
         ("kill_grace = \"soon\"", 14, ["\"soon\" is no duration", "d, h, m, s, ms"]),
-        ("overlap = \"queue\"", 11, ["\"queue\" is not supported yet", "\"skip\""]),
         ("catch_up = \"newest\"", 12, ["can't be \"newest\"", "\"skip\" or \"latest\" or \"all\""]),
         ("catch_up = \"lastest\"", 12, ["\"lastest\"", "did you mean \"latest\"?"]),
         ("alert = \"ops\"", 9, ["expected a list, found a string", "alert = [\"ops\"]"]),
@@ -263,7 +287,6 @@ fn each_mistake_in_a_job_is_told_with_its_place() {
         ("timezone = \"Asia/Soeul\"", 12, ["\"Asia/Soeul\" is not a time zone", "Asia/Seoul"]),
         ("tiemout = \"1h\"", 1, ["\"tiemout\" is not a key of a job", "did you mean `timeout`?"]),
         ("frequency = 3", 1, ["\"frequency\" is not a key", "description, schedule, command"]),
-        ("retry = { attempts = 3 }", 1, ["\"retry\" is not supported yet", "leave it out"]),
         ("env = { JOBD_RUN_ID = \"1\" }", 9, ["\"JOBD_RUN_ID\" is reserved", "another name"]),
         ("env = { PORT = 80 }", 16, ["`PORT`: expected a string, found an integer", "PORT = \"1\""]),
         ("env = { \"A=B\" = \"1\" }", 9, ["\"A=B\" can't be the name of a variable", "digits"]),
@@ -379,7 +402,7 @@ fn all_mistakes_come_at_once_in_the_order_of_the_text() {
     let places: Vec<_> = found.iter().map(|line| line.split(": ").next().unwrap()).collect();
     assert_eq!(
         places,
-        ["1:12", "2:1", "6:8", "10:15", "11:11", "14:16", "16:1", "19:11", "21:10", "26:1"],
+        ["1:12", "2:1", "6:8", "10:15", "11:11", "14:16", "16:1", "19:11", "21:10", "26:22"],
         "{found:#?}"
     );
     let report = rejected.to_string();

@@ -10,13 +10,17 @@ use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use super::owed::{Owed, OwedQuery};
 use super::query;
 use super::server::WAIT_MAX;
 use super::types::{
-    Accepted, ErrorBody, ErrorCode, JobView, Jobs, Reloading, RunDetail, RunQuery, RunRequest, Runs,
-    StatusReport,
+    Accepted, CatchUpRequest, Done, ErrorBody, ErrorCode, JobView, Jobs, PauseRequest, Reloading,
+    ResumeRequest, RunDetail, RunQuery, RunRequest, Runs, StatusReport,
 };
+use super::waiting::Waiting;
+use super::why::{Asked, Whys};
 use crate::engine::job::JobName;
+use crate::engine::pause::Pause;
 use crate::engine::run::RunId;
 use crate::engine::time::Timestamp;
 use crate::run::Evidence;
@@ -197,6 +201,78 @@ impl Client {
         let url = self.url(&["jobs", job.as_str(), "runs"], &[]);
         let request = self.http.request(Method::POST, url).json(&RunRequest { at });
         Ok(self.json::<Accepted>(request, CHANGE_MAX).await?.run_id)
+    }
+
+    /// Makes up for a missed or skipped fire.
+    ///
+    /// # Errors
+    /// When jobd refuses, or gives no answer: then the run may have been started all the same.
+    pub async fn catch_up(&self, job: &JobName, at: Timestamp) -> Result<RunId, ClientError> {
+        let url = self.url(&["jobs", job.as_str(), "catch-up"], &[]);
+        let request = self.http.request(Method::POST, url).json(&CatchUpRequest { at });
+        Ok(self.json::<Accepted>(request, CHANGE_MAX).await?.run_id)
+    }
+
+    /// Lets a job, or every job, be started no more. Takes the place of an earlier pause of the same.
+    ///
+    /// # Errors
+    /// When jobd refuses, or gives no answer.
+    pub async fn pause(&self, pause: &PauseRequest) -> Result<Pause, ClientError> {
+        let request = self.http.request(Method::POST, self.url(&["pause"], &[]));
+        self.json(request.json(pause), CHANGE_MAX).await
+    }
+
+    /// Lets a job, or every job, be started again.
+    ///
+    /// # Errors
+    /// When it is not paused, or there is no answer.
+    pub async fn resume(&self, resume: &ResumeRequest) -> Result<Done, ClientError> {
+        let request = self.http.request(Method::POST, self.url(&["resume"], &[]));
+        self.json(request.json(resume), CHANGE_MAX).await
+    }
+
+    /// Has it known that a job does not succeed any more.
+    ///
+    /// # Errors
+    /// When nobody waits for it to succeed, or there is no answer.
+    pub async fn acknowledge(&self, job: &str) -> Result<Done, ClientError> {
+        let url = self.url(&["jobs", job, "acknowledge"], &[]);
+        self.json(self.http.request(Method::POST, url), CHANGE_MAX).await
+    }
+
+    /// What became of instants of a job, or will.
+    ///
+    /// # Errors
+    /// When there is no such job, or no answer.
+    pub async fn why(&self, job: &str, asked: Asked) -> Result<Whys, ClientError> {
+        let pairs = match asked {
+            Asked::Last => Vec::new(),
+            Asked::At(at) => vec![("at", at.to_string())],
+            Asked::Span(from, until) => vec![("from", from.to_string()), ("until", until.to_string())],
+        };
+        let url = self.url(&["jobs", job, "why"], &pairs);
+        self.json(self.http.request(Method::GET, url), CHANGE_MAX).await
+    }
+
+    /// The missed fires that could be made up for.
+    ///
+    /// # Errors
+    /// When there is no such job, or no answer.
+    pub async fn owed(&self, query: &OwedQuery) -> Result<Owed, ClientError> {
+        let pairs = [
+            ("job", query.job.as_ref().map(ToString::to_string)),
+            ("since", query.since.map(|at| at.to_string())),
+        ];
+        let pairs: Vec<_> = pairs.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        self.json(self.http.request(Method::GET, self.url(&["owed"], &pairs)), CHANGE_MAX).await
+    }
+
+    /// What QUEUED runs wait for.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn waiting(&self) -> Result<Waiting, ClientError> {
+        self.read(&["waiting"], &[]).await
     }
 
     /// What the processes of a live run are doing.

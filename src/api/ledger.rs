@@ -8,9 +8,12 @@ use futures_util::FutureExt;
 use super::records::{Answer, Records, RecordsError};
 use super::types::{AlertBacklog, Incident, RunQuery};
 use crate::engine::job::JobName;
-use crate::engine::record::RunRecord;
+use crate::engine::ledger::OpenClaim;
+use crate::engine::pause::Pause;
+use crate::engine::record::{Gap, JobAccount, PauseRecord, RunRecord};
 use crate::engine::run::{RunId, Status};
 use crate::engine::time::Timestamp;
+use crate::engine::watch::SuccessWatch;
 use crate::run;
 use crate::store::{Reader, RunFilter, StoreError};
 
@@ -80,6 +83,43 @@ impl Records for Ledger {
 
     fn last_runs(&self) -> Answer<'_, BTreeMap<JobName, RunRecord>> {
         async { Ok(self.reader.last_run_per_job().await?) }.boxed()
+    }
+
+    fn fire_rows<'a>(&'a self, job: &'a JobName, at: Timestamp) -> Answer<'a, Vec<RunRecord>> {
+        let rows = async move {
+            let rows = self.reader.fire_rows(job, at).await?.into_iter();
+            Ok(rows.map(|run| self.alive(run)).collect())
+        };
+        rows.boxed()
+    }
+
+    fn open_claims(&self) -> Answer<'_, Vec<OpenClaim>> {
+        async { Ok(self.reader.open_claims().await?) }.boxed()
+    }
+
+    fn known<'a>(&'a self, job: &'a JobName) -> Answer<'a, Option<JobAccount>> {
+        async move { Ok(self.reader.known(job).await?) }.boxed()
+    }
+
+    fn gaps(&self, from: Timestamp, until: Timestamp) -> Answer<'_, Vec<Gap>> {
+        async move { Ok(self.reader.gaps(from, until).await?) }.boxed()
+    }
+
+    fn pauses(&self) -> Answer<'_, Vec<Pause>> {
+        async { Ok(self.reader.pauses().await?) }.boxed()
+    }
+
+    fn pause_log<'a>(
+        &'a self,
+        job: &'a JobName,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Answer<'a, Vec<PauseRecord>> {
+        async move { Ok(self.reader.pause_log(job, from, until).await?) }.boxed()
+    }
+
+    fn watches(&self) -> Answer<'_, Vec<SuccessWatch>> {
+        async { Ok(self.reader.watches().await?) }.boxed()
     }
 
     fn incidents(&self) -> Answer<'_, Vec<Incident>> {

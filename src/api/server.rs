@@ -4,8 +4,15 @@
 //! |---|---|
 //! | `GET /v1/status` | [`StatusReport`] |
 //! | `GET /v1/jobs` | [`Jobs`] |
-//! | `GET /v1/jobs/{name}` | [`JobView`](super::types::JobView) |
+//! | `GET /v1/jobs/{name}` | [`JobView`] |
 //! | `POST /v1/jobs/{name}/runs` `{"at"?}` | 202 [`Accepted`]: the run's row is durable |
+//! | `POST /v1/jobs/{name}/catch-up` `{"at"}` | 202 [`Accepted`]: the fire has a run |
+//! | `POST /v1/jobs/{name}/acknowledge` | [`Done`]: nobody waits for a success of the job |
+//! | `GET /v1/jobs/{name}/why?at=` or `?from=&until=` | [`Whys`]: what became of an instant, or of each fire |
+//! | `POST /v1/pause` `{"job"?, "until"?, "why"?}` | [`Pause`], durable |
+//! | `POST /v1/resume` `{"job"?}` | [`Done`] |
+//! | `GET /v1/owed?job=&since=` | [`Owed`]: the missed fires one by one |
+//! | `GET /v1/waiting` | [`Waiting`]: what QUEUED runs wait for |
 //! | `GET /v1/runs?job=&status=&since=&until=&before=&limit=` | [`Runs`] |
 //! | `GET /v1/runs/{id}?wait=1` | [`RunDetail`]; with `wait` when the run is over, or as it stands after 55 s |
 //! | `GET /v1/runs/{id}/inspect` | [`Evidence`]: what its processes are doing now |
@@ -13,7 +20,14 @@
 //! | `POST /v1/reload` | 202 [`Reloading`]: the configuration is good, and a jobd that has read it takes over |
 //! | `GET /v1/runs/{id}/output?offset=&follow=1` | the bytes of the output file; with `follow` to the run's end |
 //!
-//! An answer that is no success is an [`ErrorBody`](super::types::ErrorBody). A connection carries one request.
+//! An answer that is no success is an [`ErrorBody`]. A connection carries one request.
+//!
+//! [`Accepted`]: super::types::Accepted
+//! [`Done`]: super::types::Done
+//! [`ErrorBody`]: super::types::ErrorBody
+//! [`JobView`]: super::types::JobView
+//! [`Pause`]: crate::engine::pause::Pause
+//! [`Reloading`]: super::types::Reloading
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -21,32 +35,35 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, State as Part};
-use axum::http::{StatusCode, header};
+use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, State as Part};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::detail::detail;
 use super::follow;
-use super::peers::{self, Access, Peer};
+use super::owed::{self, Owed, OwedQuery};
+use super::peers::{Access, Peer};
 use super::problem::Problem;
 use super::query;
 use super::records::RecordsError;
 use super::socket::Socket;
-use super::supervisor::{Api, Command, Facts, Refusal};
-use super::types::{
-    Accepted, ErrorCode, Jobs, Reloading, RunDetail, RunRequest, Runs, State, StatusReport, StoreHealth,
-};
+use super::steering::{self, ask};
+use super::supervisor::{Api, Command, Facts};
+use super::types::{ErrorCode, Jobs, RunDetail, Runs, StatusReport, StoreHealth};
 use super::views;
+use super::waiting::{self, Waiting};
+use super::why::{self, Asked, Whys};
 use crate::clock;
 use crate::engine::job::JobName;
 use crate::engine::run::{RunId, Status};
+use crate::engine::time::Timestamp;
 use crate::run::Evidence;
 
 /// The longest `wait`; whoever wants to wait longer asks again, so a connection never hangs for ever unnoticed.
@@ -81,9 +98,9 @@ pub async fn serve(
 }
 
 #[derive(Clone)]
-struct Server {
-    api: Api,
-    access: Access,
+pub(super) struct Server {
+    pub(super) api: Api,
+    pub(super) access: Access,
 }
 
 fn router(api: Api, access: Access) -> Router {
@@ -91,11 +108,18 @@ fn router(api: Api, access: Access) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/jobs", get(jobs))
         .route("/v1/jobs/{name}", get(job))
-        .route("/v1/jobs/{name}/runs", post(start_run))
+        .route("/v1/jobs/{name}/runs", post(steering::start_run))
+        .route("/v1/jobs/{name}/catch-up", post(steering::catch_up))
+        .route("/v1/jobs/{name}/acknowledge", post(steering::acknowledge))
+        .route("/v1/jobs/{name}/why", get(why))
+        .route("/v1/pause", post(steering::pause))
+        .route("/v1/resume", post(steering::resume))
+        .route("/v1/owed", get(owed))
+        .route("/v1/waiting", get(waiting))
         .route("/v1/runs", get(runs))
         .route("/v1/runs/{id}/inspect", get(inspect_run))
-        .route("/v1/runs/{id}/stop", post(stop_run))
-        .route("/v1/reload", post(reload))
+        .route("/v1/runs/{id}/stop", post(steering::stop_run))
+        .route("/v1/reload", post(steering::reload))
         .layer(axum::middleware::from_fn(limit_time));
     let slow = Router::new().route("/v1/runs/{id}", get(run)).route("/v1/runs/{id}/output", get(output));
     quick
@@ -122,13 +146,15 @@ async fn one_request(mut response: Response) -> Response {
     response
 }
 
-type Reply<T> = Result<Json<T>, Problem>;
+pub(super) type Reply<T> = Result<Json<T>, Problem>;
 
 async fn status(Part(server): Part<Server>) -> Reply<StatusReport> {
     let Api { records, facts, .. } = &server.api;
     let facts = Arc::clone(&facts.borrow());
     let open = records.open_runs().await?;
     let queued = open.iter().filter(|run| run.status == Status::Queued).count();
+    let pauses = views::in_force(records.pauses().await?, clock::now().wall);
+    let endless = views::endless_pauses(&pauses, &facts.timezone);
     Ok(Json(StatusReport {
         state: facts.state,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -145,7 +171,8 @@ async fn status(Part(server): Part<Server>) -> Reply<StatusReport> {
         store: StoreHealth { path: facts.state_dir.clone(), error: facts.store_error.clone() },
         alerts: records.alerts().await?,
         incidents: records.incidents().await?,
-        problems: facts.problems.clone(),
+        problems: facts.problems.iter().cloned().chain(endless).collect(),
+        pauses,
     }))
 }
 
@@ -154,9 +181,11 @@ async fn jobs(Part(server): Part<Server>) -> Reply<Jobs> {
     let facts = Arc::clone(&facts.borrow());
     let mut last: BTreeMap<_, _> = records.last_runs().await?;
     let incidents = records.incidents().await?;
+    let pauses = records.pauses().await?;
     let now = clock::now().wall;
-    let view =
-        |spec: &crate::engine::job::JobSpec| views::job_view(spec, now, last.remove(&spec.name), &incidents);
+    let view = |spec: &Arc<crate::engine::job::JobSpec>| {
+        views::job_view(spec, now, last.remove(&spec.name), &incidents, &pauses)
+    };
     Ok(Json(Jobs { jobs: facts.specs.values().map(view).collect() }))
 }
 
@@ -170,7 +199,8 @@ async fn job(
     let spec = facts.specs.get(name.as_str()).ok_or_else(|| no_such_job(&name, &facts))?;
     let last = records.last_runs().await?.remove(&spec.name);
     let incidents = records.incidents().await?;
-    Ok(Json(views::job_view(spec, clock::now().wall, last, &incidents)))
+    let pauses = records.pauses().await?;
+    Ok(Json(views::job_view(spec, clock::now().wall, last, &incidents, &pauses)))
 }
 
 async fn runs(
@@ -213,7 +243,9 @@ async fn run(
         _ = facts.wait_for(leaving) => {}
     }
     let run = server.api.records.run(id).await?.ok_or_else(|| no_such_run(id))?;
-    Ok(Json(detail(run, server.api.records.folder(id)).await))
+    let facts = Arc::clone(&server.api.facts.borrow());
+    let spec = facts.specs.get(&run.task_name).map(AsRef::as_ref);
+    Ok(Json(detail(&*server.api.records, spec, run).await?))
 }
 
 /// Resolves when there is nothing more to wait for: the run is over or unknown, or nobody commits any more.
@@ -231,47 +263,49 @@ async fn until_final(api: &Api, id: RunId) -> Result<(), RecordsError> {
     }
 }
 
-async fn start_run(
-    Part(server): Part<Server>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    name: Result<Path<String>, PathRejection>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<(StatusCode, Json<Accepted>), Problem> {
-    let name = part(name)?;
-    let body = body.map_err(|error| Problem::new(ErrorCode::BadRequest, error.body_text()))?;
-    let request: RunRequest = if body.is_empty() {
-        RunRequest::default()
-    } else {
-        serde_json::from_slice(&body).map_err(|error| {
-            Problem::new(ErrorCode::BadRequest, format!("the body is no run request: {error}"))
-                .help("it is empty, or {\"at\": \"2026-11-01T10:00:00+09:00\"}")
-        })?
-    };
-    let by = may_steer(&server, peer).await?;
-    let facts = Arc::clone(&server.api.facts.borrow());
-    let job: JobName = match facts.specs.get_key_value(name.as_str()) {
-        Some((job, _)) => job.clone(),
-        None => return Err(no_such_job(&name, &facts)),
-    };
-    ask_for_run(&server.api, |reply| Command::Run { job, at: request.at, by, reply }).await
+#[derive(Deserialize)]
+struct WhyOf {
+    at: Option<Timestamp>,
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
 }
 
-async fn stop_run(
+async fn why(
     Part(server): Part<Server>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    id: Result<Path<u64>, PathRejection>,
-) -> Result<(StatusCode, Json<Accepted>), Problem> {
-    let run = RunId(part(id)?);
-    let by = may_steer(&server, peer).await?;
-    match ask_for_run(&server.api, |reply| Command::Stop { run, by, reply }).await {
-        // The daemon knows the runs that are active. Only now is the store asked about the others: ending a run must
-        // not need it.
-        Err(problem) if problem.0.code == ErrorCode::Refused => match server.api.records.run(run).await {
-            Ok(None) => Err(no_such_run(run)),
-            Ok(Some(_)) | Err(_) => Err(problem),
-        },
-        done => done,
+    name: Result<Path<String>, PathRejection>,
+    what: Result<Query<WhyOf>, QueryRejection>,
+) -> Reply<Whys> {
+    let name = part(name)?;
+    let Query(what) = what.map_err(|error| Problem::new(ErrorCode::BadRequest, error.body_text()))?;
+    let asked = match what {
+        WhyOf { at: Some(at), .. } => Asked::At(at),
+        WhyOf { from: Some(from), until: Some(until), .. } => Asked::Span(from, until),
+        _ => Asked::Last,
+    };
+    let facts = Arc::clone(&server.api.facts.borrow());
+    let spec = facts.specs.get(name.as_str()).ok_or_else(|| no_such_job(&name, &facts))?;
+    Ok(Json(why::answer(&*server.api.records, spec, asked, clock::now().wall).await?))
+}
+
+#[derive(Deserialize)]
+struct OwedOf {
+    job: Option<JobName>,
+    since: Option<Timestamp>,
+}
+
+async fn owed(Part(server): Part<Server>, what: Result<Query<OwedOf>, QueryRejection>) -> Reply<Owed> {
+    let Query(OwedOf { job, since }) =
+        what.map_err(|error| Problem::new(ErrorCode::BadRequest, error.body_text()))?;
+    let facts = Arc::clone(&server.api.facts.borrow());
+    if let Some(job) = job.as_ref().filter(|job| !facts.specs.contains_key(*job)) {
+        return Err(no_such_job(job.as_str(), &facts));
     }
+    Ok(Json(owed::owed(&*server.api.records, &facts.specs, &OwedQuery { job, since }).await?))
+}
+
+async fn waiting(Part(server): Part<Server>) -> Reply<Waiting> {
+    let specs = Arc::clone(&server.api.facts.borrow().specs);
+    Ok(Json(waiting::waiting(&*server.api.records, &specs, clock::now().wall).await?))
 }
 
 /// Whoever may read may look: it changes nothing, and what is shown are names and addresses.
@@ -286,53 +320,6 @@ async fn inspect_run(
             .help(format!("'jobctl show {id}' has what is known of it")));
     }
     ask(&server.api, |reply| Command::Inspect { run: id, reply }).await.map(Json)
-}
-
-/// Who asks, in words, if they may steer.
-async fn may_steer(server: &Server, peer: Peer) -> Result<String, Problem> {
-    let access = server.access;
-    // The user database may be a network away; the daemon's threads don't wait for it.
-    let looked_up =
-        tokio::task::spawn_blocking(move || (access.may_steer(peer), peers::describe(peer))).await;
-    match looked_up {
-        Ok((true, by)) => Ok(by),
-        Ok((false, by)) => Err(Problem::new(ErrorCode::Forbidden, format!("{by} may look, not steer"))
-            .help(format!("root, uid {} and members of group {} may", access.owner, access.group))),
-        Err(_) => Err(Problem::new(ErrorCode::Unavailable, "the user database could not be asked")),
-    }
-}
-
-async fn reload(
-    Part(server): Part<Server>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-) -> Result<(StatusCode, Json<Reloading>), Problem> {
-    let by = may_steer(&server, peer).await?;
-    let started_at = ask(&server.api, |reply| Command::Reload { by, reply }).await?;
-    Ok((StatusCode::ACCEPTED, Json(Reloading { started_at })))
-}
-
-async fn ask_for_run(
-    api: &Api,
-    command: impl FnOnce(oneshot::Sender<Result<RunId, Refusal>>) -> Command,
-) -> Result<(StatusCode, Json<Accepted>), Problem> {
-    let run_id = ask(api, command).await?;
-    Ok((StatusCode::ACCEPTED, Json(Accepted { run_id })))
-}
-
-/// Hands a command to the daemon and waits for its reply.
-async fn ask<T>(
-    api: &Api,
-    command: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Command,
-) -> Result<T, Problem> {
-    let state = api.facts.borrow().state;
-    if state != State::Ready {
-        return Err(Problem::new(ErrorCode::Unavailable, format!("jobd is {}", state.as_str()))
-            .help("'jobctl status' says when it is ready"));
-    }
-    let stopped = || Problem::new(ErrorCode::Unavailable, "jobd is stopping");
-    let (reply, answer) = oneshot::channel();
-    api.commands.send(command(reply)).await.map_err(|_| stopped())?;
-    answer.await.map_err(|_| stopped())?.map_err(Problem::from)
 }
 
 #[derive(Deserialize)]
@@ -361,16 +348,16 @@ async fn output(
 }
 
 /// A part of the path, or why it can't be read.
-fn part<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
+pub(super) fn part<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
     path.map(|Path(value)| value).map_err(|error| Problem::new(ErrorCode::BadRequest, error.body_text()))
 }
 
-fn no_such_job(name: &str, facts: &Facts) -> Problem {
+pub(super) fn no_such_job(name: &str, facts: &Facts) -> Problem {
     Problem::new(ErrorCode::NoSuchJob, format!("there is no job '{name}'"))
         .help(views::suggestion(name, facts.specs.keys().map(JobName::as_str)))
 }
 
-fn no_such_run(id: RunId) -> Problem {
+pub(super) fn no_such_run(id: RunId) -> Problem {
     Problem::new(ErrorCode::NoSuchRun, format!("there is no run {id}"))
         .help("'jobctl history' shows the runs")
 }
@@ -378,81 +365,4 @@ fn no_such_run(id: RunId) -> Problem {
 fn no_such_path() -> Problem {
     Problem::new(ErrorCode::NoSuchPath, "there is nothing at this path, or not by this method")
         .help("jobctl and jobd may be of different versions: 'jobctl status' names jobd's")
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::sync::mpsc;
-
-    use super::*;
-    use crate::api::records::Answer;
-    use crate::api::records::Records;
-    use crate::api::types::{AlertBacklog, Incident, RunQuery};
-    use crate::engine::record::RunRecord;
-    use crate::engine::time::Timestamp;
-
-    /// Records that are never asked.
-    struct Untouched;
-
-    impl Records for Untouched {
-        fn runs<'a>(&'a self, _: &'a RunQuery) -> Answer<'a, Vec<RunRecord>> {
-            unreachable!()
-        }
-        fn run(&self, _: RunId) -> Answer<'_, Option<RunRecord>> {
-            unreachable!()
-        }
-        fn open_runs(&self) -> Answer<'_, Vec<RunRecord>> {
-            unreachable!()
-        }
-        fn last_runs(&self) -> Answer<'_, BTreeMap<JobName, RunRecord>> {
-            unreachable!()
-        }
-        fn incidents(&self) -> Answer<'_, Vec<Incident>> {
-            unreachable!()
-        }
-        fn alerts(&self) -> Answer<'_, AlertBacklog> {
-            unreachable!()
-        }
-        fn last_seen(&self) -> Answer<'_, Option<Timestamp>> {
-            unreachable!()
-        }
-        fn host(&self) -> Answer<'_, String> {
-            unreachable!()
-        }
-        fn folder(&self, _: RunId) -> Option<std::path::PathBuf> {
-            unreachable!()
-        }
-    }
-
-    #[tokio::test]
-    async fn a_stranger_changes_nothing() {
-        let facts = Facts {
-            state: State::Ready,
-            started_at: Timestamp::UNIX_EPOCH,
-            config: "/etc/jobd/jobs.toml".into(),
-            state_dir: "/var/lib/jobd".into(),
-            host: "erp-1".to_owned(),
-            timezone: jiff::tz::TimeZone::UTC,
-            specs: Arc::default(),
-            store_error: None,
-            problems: Vec::new(),
-        };
-        let (commands, mut asked) = mpsc::channel(1);
-        let api = Api {
-            records: Arc::new(Untouched),
-            facts: watch::channel(Arc::new(facts)).1,
-            commits: watch::channel(0).1,
-            commands,
-        };
-        let server = Server { api, access: Access { owner: 4_000_000_002, group: 4_000_000_003 } };
-        let stranger = ConnectInfo(Peer { uid: 4_000_000_001, gid: 4_000_000_001 });
-        let path = Ok(Path("backup".to_owned()));
-        let Problem(started) =
-            start_run(Part(server.clone()), stranger, path, Ok(Bytes::new())).await.unwrap_err();
-        let Problem(stopped) = stop_run(Part(server.clone()), stranger, Ok(Path(7))).await.unwrap_err();
-        let Problem(reloaded) = reload(Part(server), stranger).await.unwrap_err();
-        assert_eq!([started.code, stopped.code, reloaded.code], [ErrorCode::Forbidden; 3]);
-        assert_eq!(started.error, "uid 4000000001 may look, not steer");
-        assert!(asked.try_recv().is_err());
-    }
 }

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::records::Records;
 use super::types::State;
 use crate::engine::job::{JobName, JobSpec};
+use crate::engine::pause::Pause;
 use crate::engine::run::RunId;
 use crate::engine::time::Timestamp;
 use crate::run::Evidence;
@@ -43,7 +44,7 @@ pub struct Facts {
     /// The zone of schedules that name none.
     pub timezone: TimeZone,
     /// The jobs.
-    pub specs: Arc<BTreeMap<JobName, JobSpec>>,
+    pub specs: Arc<BTreeMap<JobName, Arc<JobSpec>>>,
     /// Why the store could not be written or read last time; none while it works.
     pub store_error: Option<String>,
     /// What a person should look at, one sentence each.
@@ -62,7 +63,43 @@ pub enum Command {
         /// Who asked: `uid 1000 (mina)`.
         by: String,
         /// The new run, whose row says RUNNING or QUEUED; or why there is none.
-        reply: oneshot::Sender<Result<RunId, Refusal>>,
+        reply: oneshot::Sender<Result<Option<RunId>, Refusal>>,
+    },
+    /// Make up for a fire that was missed or skipped.
+    CatchUp {
+        /// The job.
+        job: JobName,
+        /// The fire.
+        at: Timestamp,
+        /// Who asked.
+        by: String,
+        /// Its run; or why there is none.
+        reply: oneshot::Sender<Result<Option<RunId>, Refusal>>,
+    },
+    /// Start a job, or any job, no more.
+    Pause {
+        /// The pause; `since` is when jobd decides it.
+        pause: Pause,
+        /// Done; or why not.
+        reply: oneshot::Sender<Result<Option<RunId>, Refusal>>,
+    },
+    /// Start a job, or any job, again.
+    Resume {
+        /// The job; `None` is every job.
+        job: Option<JobName>,
+        /// Who asked.
+        by: String,
+        /// Done; or why not.
+        reply: oneshot::Sender<Result<Option<RunId>, Refusal>>,
+    },
+    /// Know that a job has not succeeded for too long.
+    Acknowledge {
+        /// The job.
+        job: JobName,
+        /// Who asked.
+        by: String,
+        /// Done; or why not.
+        reply: oneshot::Sender<Result<Option<RunId>, Refusal>>,
     },
     /// End a run: SIGTERM, the job's kill grace, SIGKILL.
     Stop {
@@ -71,7 +108,7 @@ pub enum Command {
         /// Who asked.
         by: String,
         /// The run, which is being ended; or why it can't be.
-        reply: oneshot::Sender<Result<RunId, Refusal>>,
+        reply: oneshot::Sender<Result<Option<RunId>, Refusal>>,
     },
     /// Look at what a run's processes are doing. It changes nothing.
     Inspect {

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::rules::JobRules;
 use crate::engine::job::{Command, JobName};
+use crate::engine::pause::Pause;
 use crate::engine::policy::{CatchUp, Leftover, Overlap};
 use crate::engine::record::RunRecord;
 use crate::engine::resources::{Rlimit, RlimitPair};
@@ -91,6 +93,9 @@ pub struct StatusReport {
     pub alerts: AlertBacklog,
     /// The jobs in trouble.
     pub incidents: Vec<Incident>,
+    /// The pauses in force.
+    #[serde(default)]
+    pub pauses: Vec<Pause>,
     /// What a person should look at, one sentence each; empty when all is well.
     pub problems: Vec<String>,
 }
@@ -136,14 +141,14 @@ pub struct Incident {
 }
 
 /// `GET /v1/jobs`: every job, by name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Jobs {
     /// The jobs.
     pub jobs: Vec<JobView>,
 }
 
 /// `GET /v1/jobs/{name}`: a job with every default filled in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobView {
     /// The key under `[jobs]`.
     pub name: JobName,
@@ -151,6 +156,8 @@ pub struct JobView {
     pub description: Option<String>,
     /// The schedules as they are written.
     pub schedules: Vec<String>,
+    /// The same with a number for each `H`.
+    pub resolved: Vec<String>,
     /// The IANA name of the zone they are read in.
     pub timezone: String,
     /// What it runs: `{"command": [...]}` or `{"shell": "..."}`.
@@ -168,6 +175,9 @@ pub struct JobView {
     pub output_limit_bytes: Option<u64>,
     /// What a fire does while a run is active.
     pub overlap: Overlap,
+    /// Its days, its turn, its tries and its watch.
+    #[serde(flatten)]
+    pub rules: JobRules,
     /// What follows missed fires.
     pub catch_up: CatchUp,
     /// How old a missed fire may be and still be caught up.
@@ -204,6 +214,9 @@ pub struct JobView {
     pub last_run: Option<RunRecord>,
     /// Since when it is in trouble; `null` while it is well.
     pub incident_since: Option<Timestamp>,
+    /// The pause that keeps it from being started; `null` while there is none.
+    #[serde(default)]
+    pub paused: Option<Pause>,
 }
 
 /// Limits of a run's control group; `null` is no limit.
@@ -277,6 +290,15 @@ pub struct RunDetail {
     /// What its processes were doing before they were made to end. None if it ended by itself.
     #[serde(default)]
     pub evidence: Option<Evidence>,
+    /// The other tries of its fire, in order.
+    #[serde(default)]
+    pub tries: Vec<RunRecord>,
+    /// How many tries its job has, by the present configuration; `null` if it is not tried again.
+    #[serde(default)]
+    pub attempts_max: Option<u32>,
+    /// When it may start at the earliest; `null` if that is over, or was never put off.
+    #[serde(default)]
+    pub not_before: Option<Timestamp>,
 }
 
 /// How a run ended, beyond what its row says.
@@ -304,7 +326,43 @@ pub struct RunRequest {
     pub at: Option<Timestamp>,
 }
 
-/// What `POST /v1/jobs/{name}/runs` and `POST /v1/runs/{id}/stop` answer: the run, whose row is durable.
+/// The body of `POST /v1/jobs/{name}/catch-up`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatchUpRequest {
+    /// The fire.
+    pub at: Timestamp,
+}
+
+/// The body of `POST /v1/pause`, which answers with the [`Pause`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PauseRequest {
+    /// The job; none is every job.
+    pub job: Option<JobName>,
+    /// The first instant that is no longer paused; none until somebody resumes.
+    pub until: Option<Timestamp>,
+    /// Why, for whoever wonders later: a line.
+    pub why: Option<String>,
+}
+
+/// The body of `POST /v1/resume`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeRequest {
+    /// The job; none is every job.
+    pub job: Option<JobName>,
+}
+
+/// What a request is answered with that names no run: it is done, and durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The job it was done to; `null` is every job.
+    pub job: Option<JobName>,
+}
+
+/// What `POST /v1/jobs/{name}/runs`, `…/catch-up` and `POST /v1/runs/{id}/stop` answer: the run, whose row is
+/// durable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
     /// The run.

@@ -1,25 +1,31 @@
 //! Answers made from specs and rows: the same ones, whether jobd gives them or `jobctl` reads for itself.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
+use super::rules::JobRules;
 use super::types::{GroupLimitsView, Incident, JobView, NextFire};
 use crate::engine::job::{JobName, JobSpec};
+use crate::engine::occurrence;
+use crate::engine::pause::Pause;
 use crate::engine::record::RunRecord;
 use crate::engine::time::Timestamp;
 
 /// How alike two names must be for one to be offered in place of the other, from 0 to 1.
 const LIKENESS_MIN: f64 = 0.7;
 
-/// The first fire of a job after an instant.
+/// The first fire of a job after an instant that its own entry does not decide against.
 #[must_use]
 pub fn next_fire(spec: &JobSpec, after: Timestamp) -> Option<Timestamp> {
-    spec.schedules.iter().filter_map(|schedule| schedule.next(&spec.zone, after)).min()
+    occurrence::next_start(spec, after).map(|fire| fire.at)
 }
 
 /// The first fire of all jobs after an instant; of several at one instant, the first by name.
 #[must_use]
-pub fn next_of_all(specs: &BTreeMap<JobName, JobSpec>, after: Timestamp) -> Option<NextFire> {
+pub fn next_of_all(specs: &BTreeMap<JobName, Arc<JobSpec>>, after: Timestamp) -> Option<NextFire> {
     let fires = specs.values().filter_map(|spec| {
         let at = next_fire(spec, after)?;
         Some(NextFire { job: spec.name.clone(), at })
@@ -34,11 +40,13 @@ pub fn job_view(
     now: Timestamp,
     last_run: Option<RunRecord>,
     incidents: &[Incident],
+    pauses: &[Pause],
 ) -> JobView {
     JobView {
         name: spec.name.clone(),
         description: spec.description.clone(),
         schedules: spec.schedules.iter().map(|schedule| schedule.as_str().to_owned()).collect(),
+        resolved: spec.schedules.iter().map(|schedule| schedule.resolved().to_owned()).collect(),
         timezone: spec.zone.iana_name().unwrap_or("UTC").to_owned(),
         command: spec.command.clone(),
         timeout_ms: spec.timeout.map(milliseconds),
@@ -47,6 +55,7 @@ pub fn job_view(
         leftover: spec.leftover,
         output_limit_bytes: spec.output_limit,
         overlap: spec.overlap,
+        rules: JobRules::of(spec),
         catch_up: spec.catch_up,
         catch_up_window_ms: milliseconds(spec.catch_up_window),
         alert: spec.alert.clone(),
@@ -70,7 +79,34 @@ pub fn job_view(
         next_fire: next_fire(spec, now),
         last_run,
         incident_since: incidents.iter().find(|incident| incident.job == spec.name).map(|i| i.since),
+        paused: pauses
+            .iter()
+            .filter(|pause| pause.covers(&spec.name, now))
+            .max_by_key(|p| p.job.is_some())
+            .cloned(),
     }
+}
+
+/// The pauses whose time is not over.
+#[must_use]
+pub fn in_force(pauses: Vec<Pause>, now: Timestamp) -> Vec<Pause> {
+    pauses.into_iter().filter(|pause| pause.until.is_none_or(|until| now < until)).collect()
+}
+
+/// What a person should know of pauses: those that nothing but a person ends.
+#[must_use]
+pub fn endless_pauses(pauses: &[Pause], zone: &TimeZone) -> Vec<String> {
+    let endless = pauses.iter().filter(|pause| pause.until.is_none());
+    let sentence = |pause: &Pause| {
+        let (whose, name) = match &pause.job {
+            Some(job) => (format!("{job} has"), job.as_str()),
+            None => ("all jobs have".to_owned(), "--all"),
+        };
+        let since = pause.since.to_zoned(zone.clone()).strftime("%F %T");
+        let by = &pause.by;
+        format!("{whose} been paused since {since} by {by}, without an end: 'jobctl resume {name}' ends it")
+    };
+    endless.map(sentence).collect()
 }
 
 /// What helps a person whose name for a job is no job's: the nearest one, or where the names are.
@@ -84,7 +120,7 @@ pub fn suggestion<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Stri
     }
 }
 
-fn milliseconds(duration: Duration) -> u64 {
+pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

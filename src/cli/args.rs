@@ -2,8 +2,19 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::ack::AckArgs;
+use super::catchup::CatchupArgs;
+use super::missed::MissedArgs;
+use super::next::NextArgs;
+use super::pause::PauseArgs;
+use super::plan::PlanArgs;
+use super::pressure::PressureArgs;
+use super::resume::ResumeArgs;
+use super::simulate::SimulateArgs;
+use super::suggest::SuggestArgs;
+use super::why::WhyArgs;
 use crate::engine::run::{RunId, Status};
 
 const EXIT_CODES: &str = "\
@@ -74,12 +85,32 @@ pub(crate) enum Verb {
     Inspect(InspectArgs),
     /// End a run: SIGTERM, the job's kill grace, SIGKILL
     Kill(KillArgs),
+    /// Start a job, or any job, no more until it is resumed; runs that are active go on
+    Pause(PauseArgs),
+    /// Start a paused job again
+    Resume(ResumeArgs),
+    /// Fires without a run, newest first, and why
+    Missed(MissedArgs),
+    /// Make up for fires that were missed or skipped
+    Catchup(CatchupArgs),
+    /// What became of an instant of a job, or will, and why
+    Why(WhyArgs),
+    /// Say that it is known that a job does not succeed any more
+    Ack(AckArgs),
     /// Let jobd take over its configuration, and its own program, as they are now; runs go on
     Reload,
     /// How jobd is
     Status,
     /// Check a configuration and report every mistake in it
     Validate(ValidateArgs),
+    /// Every fire to come, and what would become of it
+    Simulate(SimulateArgs),
+    /// What starts together, and where there is room
+    Pressure(PressureArgs),
+    /// What a new configuration would change: jobs, fields, and the fires of the next days
+    Plan(PlanArgs),
+    /// Time limits of two to three times what jobs usually take
+    Suggest(SuggestArgs),
 }
 
 #[derive(Debug, Args)]
@@ -87,25 +118,6 @@ pub(crate) struct ShowArgs {
     /// A job's name or a run's number
     #[arg(value_name = "JOB|RUN")]
     pub(crate) target: Target,
-}
-
-#[derive(Debug, Args)]
-#[command(group = ArgGroup::new("what").required(true).args(["job", "cron"]))]
-pub(crate) struct NextArgs {
-    /// A job's name
-    pub(crate) job: Option<String>,
-    /// An expression instead of a job: 5 fields, 6 with seconds ahead, a nickname such as @daily, or '@every 90s'
-    #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
-    pub(crate) cron: Option<String>,
-    /// The zone the expression is read in, by its IANA name [default: the system's]
-    #[arg(long, value_name = "ZONE", requires = "cron")]
-    pub(crate) tz: Option<String>,
-    /// Fires strictly after this instant [default: now]
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    pub(crate) after: Option<String>,
-    /// How many
-    #[arg(short, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) n: u32,
 }
 
 #[derive(Debug, Args)]

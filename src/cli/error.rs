@@ -60,6 +60,14 @@ pub(crate) enum CliError {
     Zone { name: String, nearest: Option<String> },
     #[error("{option}: {source}")]
     Instant { option: &'static str, source: InstantError },
+    #[error("--to is {to}, which is not after --from, {from}")]
+    Backwards { from: String, to: String },
+    #[error("--took {given}: {why}")]
+    Took { given: String, why: String },
+    #[error("'{0}' names no fire of a job")]
+    Fire(String),
+    #[error("'{0}' is no length of time")]
+    Span(String),
     /// The report names each mistake with its place.
     #[error("the configuration has mistakes")]
     Rejected(String),
@@ -75,7 +83,13 @@ impl CliError {
             Self::Client(error) if error.is_unreachable() => exit::NOT_REACHABLE,
             Self::Abandoned(_) => exit::NOT_REACHABLE,
             Self::NoSuchJob { .. } | Self::NoSuchRun(_) | Self::NeverRan(_) => exit::NOT_FOUND,
-            Self::Expression(..) | Self::Zone { .. } | Self::Instant { .. } => exit::USAGE,
+            Self::Expression(..)
+            | Self::Zone { .. }
+            | Self::Instant { .. }
+            | Self::Backwards { .. }
+            | Self::Took { .. }
+            | Self::Fire(_)
+            | Self::Span(_) => exit::USAGE,
             Self::Client(_)
             | Self::Records(_)
             | Self::Output(_)
@@ -107,6 +121,12 @@ impl CliError {
             Self::Zone { nearest: None, .. } => {
                 Some("zones have IANA names, such as Asia/Seoul or UTC".to_owned())
             }
+            Self::Backwards { .. } => {
+                Some("name a later instant, or how long the stretch is: --to 7d".to_owned())
+            }
+            Self::Took { .. } => Some("write --took backup=5m, or --took 5m for every job".to_owned()),
+            Self::Fire(_) => Some("write JOB@INSTANT, as in backup@2026-11-01T10:00:00+09:00".to_owned()),
+            Self::Span(_) => Some("write 90s, 30m, 2h or 1d12h".to_owned()),
             Self::Expression(error, _) => error.help.clone(),
             Self::Rejected(_) => Some("correct it and check again with 'jobctl validate'".to_owned()),
             _ => None,

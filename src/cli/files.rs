@@ -8,7 +8,8 @@ use futures_util::future::BoxFuture;
 use super::sources::{Ended, Loaded, Rejection, Sources};
 use crate::api::ledger::Ledger;
 use crate::api::records::{Records, RecordsError};
-use crate::config::{self, LoadOptions};
+use crate::clock;
+use crate::config::{self, Config, LoadOptions};
 use crate::engine::run::RunId;
 use crate::run;
 
@@ -18,11 +19,13 @@ pub struct Files;
 
 impl Sources for Files {
     fn load(&self, path: &Path, colour: bool) -> Result<Loaded, Rejection> {
-        let config = config::load(path, &LoadOptions::validate())
+        let config = config::load(path, &LoadOptions::validate().at(clock::now().wall))
             .map_err(|rejected| Rejection(rejected.render(colour)))?;
         let warnings = config.warnings.iter().map(|warning| warning.render(colour)).collect();
         let timezone = config.timezone.iana_name().map(str::to_owned);
-        Ok(Loaded { summary: config::summary(path, &config), timezone, specs: config.jobs, warnings })
+        let summary = config::summary(path, &config);
+        let Config { jobs: specs, admission, hash, .. } = config;
+        Ok(Loaded { summary, timezone, specs, admission, hash, warnings })
     }
 
     fn records<'a>(&'a self, state_dir: &'a Path) -> BoxFuture<'a, Result<Box<dyn Records>, RecordsError>> {

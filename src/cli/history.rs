@@ -40,7 +40,7 @@ pub(crate) async fn history(session: &mut Session<'_>, args: HistoryArgs) -> Res
 }
 
 /// As many rows as were asked for, page by page.
-async fn pages(source: &Source<'_>, mut query: RunQuery, rows: u32) -> Result<Runs, CliError> {
+pub(super) async fn pages(source: &Source<'_>, mut query: RunQuery, rows: u32) -> Result<Runs, CliError> {
     let mut found = Runs { runs: Vec::new(), next: None };
     let mut left = rows;
     loop {
@@ -67,11 +67,17 @@ fn render(terminal: &Terminal, runs: &[RunRecord]) -> String {
             cell(&text::local(run.started_at, &terminal.zone)),
             optional(run.duration_ms.map(text::took)),
             optional(ending(run)),
-            cell(run.triggered_by.as_str()),
+            cell(&trigger(run)),
             cell(&word(run)),
         ]);
     }
     table.render()
+}
+
+/// What asked for the run, and of a further try of its fire which one it is.
+fn trigger(run: &RunRecord) -> String {
+    let trigger = run.triggered_by.as_str();
+    if run.attempt > 1 { format!("{trigger} {}", run.attempt) } else { trigger.to_owned() }
 }
 
 /// The exit code, or the signal by its name.
@@ -97,6 +103,7 @@ mod tests {
     use super::super::terminal::testing::pipe;
     use super::super::testing::record;
     use super::*;
+    use crate::engine::run::Trigger;
 
     #[test]
     fn each_run_tells_how_it_went() {
@@ -105,13 +112,14 @@ mod tests {
         (good.exit_code, good.message) = (Some(0), Some("[SUCCESS] 213건 청구서 발행 완료".to_owned()));
         let mut bad = record(8, "backup", Status::Failed);
         (bad.term_signal, bad.error_message) = (Some(11), Some("\nsegfault at 0\nmore".to_owned()));
+        (bad.attempt, bad.triggered_by) = (2, Trigger::Retry);
         let mut missed = record(7, "backup", Status::Missed);
         (missed.duration_ms, missed.fires) = (None, 3);
         missed.reason = Some("jobd was not running".to_owned());
         let expected = "\
 RUN  JOB                 STATUS   STARTED                 TOOK     EXIT  TRIGGER   MESSAGE
   9  invoice_generation  SUCCESS  2026-11-01 10:00:00  31m 12s        0  schedule  [SUCCESS] 213건 청구서 발행 완료
-  8  backup              FAILED   2026-11-01 10:00:00  31m 12s  SIGSEGV  schedule  segfault at 0
+  8  backup              FAILED   2026-11-01 10:00:00  31m 12s  SIGSEGV  retry 2   segfault at 0
   7  backup              MISSED   2026-11-01 10:00:00        -        -  schedule  3 fires: jobd was not running
 ";
         assert_eq!(render(&terminal, &[good, bad, missed]), expected);

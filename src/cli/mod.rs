@@ -3,8 +3,13 @@
 //! **Invariant:** a verb that only reads works with jobd down, from the state directory, and says so on stderr
 //! (`source`). Nothing that others wrote reaches a terminal without its power over it taken away (`text`).
 
+mod ack;
 mod args;
+mod catchup;
+mod changes;
+mod coming;
 mod cri;
+mod differences;
 mod error;
 pub mod files;
 mod history;
@@ -12,23 +17,39 @@ mod inspect;
 mod instant;
 mod kill;
 mod list;
+mod load;
 mod logs;
+mod missed;
+mod moves;
 mod next;
 mod offline;
+mod pause;
+mod plan;
+mod planned;
+mod pressure;
 mod ps;
+mod rehearsal;
 mod reload;
+mod resume;
+mod rules;
 mod run;
 mod show;
+mod simulate;
 mod source;
 pub mod sources;
 mod status;
+mod stretch;
+mod suggest;
 mod table;
 mod tail;
 mod terminal;
 #[cfg(test)]
 mod testing;
 mod text;
+mod took;
+mod usual;
 mod validate;
+mod why;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -102,8 +123,18 @@ async fn dispatch(session: &mut Session<'_>, verb: Verb) -> Result<u8, CliError>
         Verb::Logs(args) => logs::logs(session, args).await,
         Verb::Inspect(args) => inspect::inspect(session, args).await,
         Verb::Kill(args) => kill::kill(session, args).await,
+        Verb::Pause(args) => pause::pause(session, args).await,
+        Verb::Resume(args) => resume::resume(session, args).await,
+        Verb::Missed(args) => missed::missed(session, args).await,
+        Verb::Catchup(args) => catchup::catchup(session, args).await,
+        Verb::Why(args) => why::why(session, args).await,
+        Verb::Ack(args) => ack::ack(session, args).await,
         Verb::Reload => reload::reload(session).await,
         Verb::Status => status::status(session).await,
+        Verb::Plan(args) => plan::plan(session, args).await,
+        Verb::Pressure(args) => pressure::pressure(session, &args),
+        Verb::Suggest(args) => suggest::suggest(session, args).await,
+        Verb::Simulate(args) => simulate::simulate(session, args).await,
         Verb::Validate(args) => validate::validate(session, args),
     }
 }

@@ -4,14 +4,20 @@
 //! run folder's word is laid over a row that still says RUNNING.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
 
 use super::error::CliError;
 use super::sources::{Loaded, Sources};
 use crate::api::detail::detail;
+use crate::api::owed::{self, Owed, OwedQuery};
 use crate::api::places::Places;
 use crate::api::records::Records;
 use crate::api::types::{JobView, RunDetail, RunQuery, Runs, State, StatusReport, StoreHealth};
 use crate::api::views;
+use crate::api::waiting::{self, Waiting};
+use crate::api::why::{self, Asked, Verdict, Whys};
 use crate::engine::job::{JobName, JobSpec};
 use crate::engine::record::RunRecord;
 use crate::engine::run::{RunId, Status};
@@ -27,13 +33,14 @@ pub(crate) struct Offline<'a> {
 }
 
 impl Offline<'_> {
-    fn load(&self) -> Result<Loaded, CliError> {
+    /// The configuration.
+    pub(crate) fn load(&self) -> Result<Loaded, CliError> {
         self.sources
             .load(&self.places.config, self.colour)
             .map_err(|rejection| CliError::Rejected(rejection.0))
     }
 
-    pub(crate) fn specs(&self) -> Result<BTreeMap<JobName, JobSpec>, CliError> {
+    pub(crate) fn specs(&self) -> Result<BTreeMap<JobName, Arc<JobSpec>>, CliError> {
         Ok(self.load()?.specs)
     }
 
@@ -51,9 +58,10 @@ impl Offline<'_> {
         let records = self.records().await?;
         let mut last = records.last_runs().await?;
         let incidents = records.incidents().await?;
-        let view = |spec: &JobSpec| {
+        let pauses = records.pauses().await?;
+        let view = |spec: &Arc<JobSpec>| {
             let run = last.remove(&spec.name).map(|run| self.present(run));
-            views::job_view(spec, self.now, run, &incidents)
+            views::job_view(spec, self.now, run, &incidents, &pauses)
         };
         Ok(specs.values().map(view).collect())
     }
@@ -80,7 +88,40 @@ impl Offline<'_> {
     pub(crate) async fn run(&self, id: RunId) -> Result<RunDetail, CliError> {
         let records = self.records().await?;
         let run = records.run(id).await?.ok_or(CliError::NoSuchRun(id))?;
-        Ok(detail(self.present(run), records.folder(id)).await)
+        let specs = self.specs().unwrap_or_default();
+        let spec = specs.get(&run.task_name).map(AsRef::as_ref);
+        let mut detail = detail(&*records, spec, self.present(run)).await?;
+        detail.tries = detail.tries.into_iter().map(|run| self.present(run)).collect();
+        Ok(detail)
+    }
+
+    pub(crate) async fn why(&self, name: &str, asked: Asked) -> Result<Whys, CliError> {
+        let specs = self.specs()?;
+        let Some(spec) = specs.get(name) else {
+            return Err(no_such_job(name, &specs.into_keys().collect::<Vec<_>>()));
+        };
+        let mut whys = why::answer(&*self.records().await?, spec, asked, self.now).await?;
+        for why in &mut whys.answers {
+            why.rows = std::mem::take(&mut why.rows).into_iter().map(|run| self.present(run)).collect();
+            why.active = std::mem::take(&mut why.active).into_iter().map(|run| self.present(run)).collect();
+            why.active.retain(|run| run.completed_at.is_none_or(|end| end >= why.at));
+            if why.rows.last().is_some_and(|run| run.status.is_final()) && why.verdict == Verdict::Active {
+                why.verdict = Verdict::Ran;
+            }
+        }
+        Ok(whys)
+    }
+
+    pub(crate) async fn owed(&self, query: &OwedQuery) -> Result<Owed, CliError> {
+        let specs = self.specs()?;
+        if let Some(job) = query.job.as_ref().filter(|job| !specs.contains_key(*job)) {
+            return Err(no_such_job(job.as_str(), &specs.keys().cloned().collect::<Vec<_>>()));
+        }
+        Ok(owed::owed(&*self.records().await?, &specs, query).await?)
+    }
+
+    pub(crate) async fn waiting(&self) -> Result<Waiting, CliError> {
+        Ok(waiting::waiting(&*self.records().await?, &self.specs()?, self.now).await?)
     }
 
     pub(crate) async fn open_runs(&self) -> Result<Vec<RunRecord>, CliError> {
@@ -92,6 +133,7 @@ impl Offline<'_> {
     /// The last known state of a jobd that is down.
     pub(crate) async fn status(&self) -> Result<StatusReport, CliError> {
         let records = self.records().await?;
+        let pauses = views::in_force(records.pauses().await?, self.now);
         let (specs, timezone) = match self.load() {
             Ok(loaded) => (Some(loaded.specs), loaded.timezone),
             Err(_) => (None, None),
@@ -105,6 +147,9 @@ impl Offline<'_> {
                 self.places.config.display()
             ));
         }
+        let zone =
+            timezone.as_deref().and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::system());
+        problems.extend(views::endless_pauses(&pauses, &zone));
         Ok(StatusReport {
             state: State::Down,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -121,6 +166,7 @@ impl Offline<'_> {
             store: StoreHealth { path: self.places.state_dir.clone(), error: None },
             alerts: records.alerts().await?,
             incidents: records.incidents().await?,
+            pauses,
             problems,
         })
     }

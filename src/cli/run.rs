@@ -103,7 +103,7 @@ async fn follow_once(session: &mut Session<'_>, run: RunId, entries: &mut Entrie
 }
 
 /// The row when it is final.
-async fn final_row(session: &mut Session<'_>, run: RunId) -> Result<RunDetail, CliError> {
+pub(super) async fn final_row(session: &mut Session<'_>, run: RunId) -> Result<RunDetail, CliError> {
     let mut patience = Patience::default();
     loop {
         let answer = match Client::connect(&session.places.socket).await {
@@ -148,7 +148,7 @@ impl Patience {
 }
 
 /// How the run went, in one line.
-fn verdict(run: &RunRecord) -> String {
+pub(super) fn verdict(run: &RunRecord) -> String {
     let took = run.duration_ms.map(|ms| format!(" after {}", text::took(ms))).unwrap_or_default();
     let ending = match (run.status, super::history::ending(run)) {
         (Status::Success, _) | (_, None) => String::new(),
@@ -163,7 +163,7 @@ fn verdict(run: &RunRecord) -> String {
 }
 
 /// The job's own exit code, or what stands for it.
-fn exit_code(run: &RunRecord) -> u8 {
+pub(super) fn exit_code(run: &RunRecord) -> u8 {
     let signal = run.term_signal.and_then(|signal| u8::try_from(exit::SIGNAL + signal).ok());
     let code = run.exit_code.and_then(|code| u8::try_from(code).ok());
     match run.status {

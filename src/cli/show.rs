@@ -9,13 +9,16 @@ use super::args::{ShowArgs, Target};
 use super::error::CliError;
 use super::history::ending;
 use super::inspect;
+use super::rules;
 use super::source::Source;
 use super::table;
 use super::terminal::Terminal;
 use super::text;
 use crate::api::types::{GroupLimitsView, JobView, RunDetail};
 use crate::engine::job::Command;
-use crate::engine::policy::{CatchUp, Leftover, Overlap};
+use crate::engine::pause::Pause;
+use crate::engine::policy::{CatchUp, Leftover};
+use crate::engine::record::RunRecord;
 use crate::engine::resources::{Rlimit, RlimitPair};
 use crate::engine::run::KnownBy;
 
@@ -43,13 +46,21 @@ pub(crate) async fn show(session: &mut Session<'_>, args: ShowArgs) -> Result<u8
     Ok(super::exit::DONE)
 }
 
+/// What is written; where an `H` is in it, with the number that it stands for.
+fn schedules(job: &JobView) -> String {
+    let shown = |(written, resolved): (&String, &String)| {
+        if written == resolved { written.clone() } else { format!("{written} ({resolved})") }
+    };
+    job.schedules.iter().zip(&job.resolved).map(shown).collect::<Vec<_>>().join(" | ")
+}
+
 /// A job's times stand in its own zone, which the block names.
 fn job_block(job: &JobView) -> String {
     let zone = TimeZone::get(&job.timezone).unwrap_or(TimeZone::UTC);
     let none = || "none".to_owned();
     let mut facts = vec![
         ("description", job.description.as_deref().map_or_else(none, |text| text::inert(text).into_owned())),
-        ("schedule", job.schedules.join(" | ")),
+        ("schedule", schedules(job)),
         ("timezone", job.timezone.clone()),
         ("next", job.next_fire.map_or_else(none, |at| text::local(at, &zone))),
     ];
@@ -59,28 +70,44 @@ fn job_block(job: &JobView) -> String {
         }
         Command::Shell(line) => ("shell", text::inert(line).into_owned()),
     });
+    facts.extend(rules::day_facts(&job.rules));
     facts.extend(identity_facts(job));
     facts.extend(resource_facts(job));
     facts.extend([
-        ("timeout", job.timeout_ms.map_or_else(none, text::limit)),
+        ("timeout", rules::timeout(job)),
         ("kill_grace", text::limit(job.kill_grace_ms)),
         ("stop_signals", job.stop_signals.join(" ")),
         ("leftover", leftover(job.leftover).to_owned()),
         ("output_limit", job.output_limit_bytes.map_or_else(none, text::exact_size)),
-        ("overlap", overlap(job.overlap).to_owned()),
+    ]);
+    facts.extend(rules::order_facts(job));
+    facts.extend([
         ("catch_up", catch_up(job.catch_up).to_owned()),
         ("catch_up_window", text::limit(job.catch_up_window_ms)),
-        ("alert", if job.alert.is_empty() { none() } else { job.alert.join(" ") }),
     ]);
+    facts.extend(rules::watch_facts(&job.rules));
+    facts.push(("alert", if job.alert.is_empty() { none() } else { job.alert.join(" ") }));
     if let Some(run) = &job.last_run {
         let took = run.duration_ms.map(|ms| format!(", {}", text::took(ms))).unwrap_or_default();
         let line = format!("{} {} at {}{took}", run.run_id, run.status, text::local(run.started_at, &zone));
         facts.push(("last run", line));
     }
+    if let Some(pause) = &job.paused {
+        facts.push(("paused", pause_line(pause, &zone)));
+    }
     if let Some(since) = job.incident_since {
         facts.push(("in trouble", format!("since {}", text::local(since, &zone))));
     }
     table::facts(job.name.as_str(), &facts)
+}
+
+/// Since when, by whom, until when and why.
+pub(super) fn pause_line(pause: &Pause, zone: &TimeZone) -> String {
+    let local = |at| text::local(at, zone);
+    let until = pause.until.map_or_else(|| "without an end".to_owned(), |at| format!("until {}", local(at)));
+    let all = if pause.job.is_none() { ", with all jobs" } else { "" };
+    let why = pause.why.as_ref().map(|why| format!(": {}", text::inert(why))).unwrap_or_default();
+    format!("since {} by {}, {until}{all}{why}", local(pause.since), text::inert(&pause.by))
 }
 
 /// Where, as whom and with what it runs.
@@ -149,12 +176,6 @@ const fn leftover(policy: Leftover) -> &'static str {
     }
 }
 
-const fn overlap(policy: Overlap) -> &'static str {
-    match policy {
-        Overlap::Skip => "skip",
-    }
-}
-
 const fn catch_up(policy: CatchUp) -> &'static str {
     match policy {
         CatchUp::Skip => "skip",
@@ -171,7 +192,9 @@ fn run_block(terminal: &Terminal, detail: &RunDetail) -> String {
         ("status", Some(run.status.to_string())),
         ("reason", run.reason.as_ref().map(inert)),
         ("trigger", Some(run.triggered_by.to_string())),
-        ("attempt", Some(run.attempt.to_string())),
+        ("attempt", (run.attempt > 0).then(|| attempt(detail))),
+        ("other tries", tries(&detail.tries)),
+        ("not before", detail.not_before.map(local)),
         ("scheduled", run.scheduled_at.map(local)),
         ("until", run.scheduled_until.map(local)),
         ("fires", (run.fires > 1).then(|| run.fires.to_string())),
@@ -208,6 +231,21 @@ fn run_block(terminal: &Terminal, detail: &RunDetail) -> String {
         block.push_str(&inspect::block(terminal, evidence));
     }
     block
+}
+
+/// Which try of its fire it is, of how many.
+fn attempt(detail: &RunDetail) -> String {
+    let attempt = detail.run.attempt;
+    match detail.attempts_max {
+        Some(most) if most >= attempt && most > 1 => format!("{attempt} of {most}"),
+        _ => attempt.to_string(),
+    }
+}
+
+/// The other tries of its fire, each with how it went.
+fn tries(tries: &[RunRecord]) -> Option<String> {
+    let words: Vec<String> = tries.iter().map(|run| format!("{} {}", run.run_id, run.status)).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// What was left of the processes, where that is worth a word.
@@ -247,6 +285,12 @@ backup
   timezone           Asia/Seoul
   next               2026-12-01 10:00:00
   command            python3 'back up.py'
+  jitter             0s
+  calendar           none
+  blackouts          none
+  starts_on          none
+  ends_on            none
+  after              none
   cwd                /srv/academy
   stdin              /dev/null
   user               jobd's own
@@ -265,8 +309,21 @@ backup
   leftover           kill
   output_limit       100MB
   overlap            skip
+  queue_limit        10
+  locks              none
+  pools              none
+  busy               wait
+  priority           0
+  retry              none
   catch_up           latest
   catch_up_window    1d
+  late_after         none
+  must_finish_by     none
+  max_since_success  none
+  warn_after         none
+  min_duration       none
+  silence            none
+  usual              none
   alert              ops
   last run           7 FAILED at 2026-11-01 10:00:00, 31m 12s
   in trouble         since 2026-11-01 10:31:12
@@ -302,6 +359,9 @@ backup
             folder: Some("/var/lib/jobd/runs/2026-11-01/7".into()),
             end: None,
             evidence: None,
+            tries: Vec::new(),
+            attempts_max: None,
+            not_before: None,
         };
         let expected = "\
 run 7 of backup

@@ -10,7 +10,10 @@ use super::error::CliError;
 use super::offline::{Offline, no_such_job};
 use super::tail;
 use crate::api::client::{Client, ClientError};
+use crate::api::owed::{Owed, OwedQuery};
 use crate::api::types::{JobView, RUNS_MAX, RunDetail, RunQuery, Runs, StatusReport};
+use crate::api::waiting::Waiting;
+use crate::api::why::{Asked, Whys};
 use crate::engine::job::JobName;
 use crate::engine::record::RunRecord;
 use crate::engine::run::{RunId, Status};
@@ -112,6 +115,35 @@ impl<'a> Source<'a> {
             }
             Self::Files(offline) => offline.open_runs().await,
         }
+    }
+
+    /// What QUEUED runs wait for.
+    pub(crate) async fn waiting(&self) -> Result<Waiting, CliError> {
+        match self {
+            Self::Jobd(client) => Ok(client.waiting().await?),
+            Self::Files(offline) => offline.waiting().await,
+        }
+    }
+
+    /// The missed fires that could be made up for.
+    pub(crate) async fn owed(&self, query: &OwedQuery) -> Result<Owed, CliError> {
+        match self {
+            Self::Jobd(client) => Ok(client.owed(query).await?),
+            Self::Files(offline) => offline.owed(query).await,
+        }
+    }
+
+    /// What became of instants of a job, or will.
+    pub(crate) async fn why(&self, job: &str, asked: Asked) -> Result<Whys, CliError> {
+        match self {
+            Self::Jobd(client) => Ok(client.why(job, asked).await?),
+            Self::Files(offline) => offline.why(job, asked).await,
+        }
+    }
+
+    /// Whether there is no jobd.
+    pub(crate) const fn is_offline(&self) -> bool {
+        matches!(self, Self::Files(_))
     }
 
     pub(crate) async fn status(&self) -> Result<StatusReport, CliError> {

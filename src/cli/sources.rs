@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use crate::api::records::{Records, RecordsError};
+use crate::engine::admission::Admission;
 use crate::engine::job::{JobName, JobSpec};
 use crate::engine::run::{Report, RunId};
 
@@ -18,7 +20,11 @@ pub struct Loaded {
     /// The zone of schedules that name none, an IANA name.
     pub timezone: Option<String>,
     /// The jobs.
-    pub specs: BTreeMap<JobName, JobSpec>,
+    pub specs: BTreeMap<JobName, Arc<JobSpec>>,
+    /// What holds for all runs together.
+    pub admission: Admission,
+    /// A fingerprint of all of it, except of secrets.
+    pub hash: String,
     /// What will not work as written, each a text for people.
     pub warnings: Vec<String>,
 }

@@ -9,6 +9,7 @@ use super::table;
 use super::terminal::Terminal;
 use super::text;
 use crate::api::types::{AlertBacklog, State, StatusReport};
+use crate::engine::pause::Pause;
 
 pub(crate) async fn status(session: &mut Session<'_>) -> Result<u8, CliError> {
     let report = Source::open_without_zone(session).await?.status().await?;
@@ -43,6 +44,7 @@ fn render(terminal: &Terminal, report: &StatusReport) -> String {
         ("last seen", report.last_seen.map(local)),
         ("config", Some(format!("{}, {jobs} jobs", report.config.display()))),
         ("runs", Some(format!("{} running, {} queued", report.running, report.queued))),
+        ("paused", paused(&report.pauses)),
         ("next", Some(next.unwrap_or_else(|| "none".to_owned()))),
         ("store", Some(store)),
         ("alerts", Some(alerts(terminal, &report.alerts))),
@@ -58,6 +60,17 @@ fn render(terminal: &Terminal, report: &StatusReport) -> String {
         let _ = writeln!(block, "problem: {}", text::inert(problem));
     }
     block
+}
+
+/// How many jobs are paused, or that all are.
+fn paused(pauses: &[Pause]) -> Option<String> {
+    let jobs = pauses.iter().filter(|pause| pause.job.is_some()).count();
+    match (jobs, pauses.len()) {
+        (_, 0) => None,
+        (1, 1) => Some("1 job".to_owned()),
+        (jobs, all) if jobs == all => Some(format!("{jobs} jobs")),
+        _ => Some("all jobs".to_owned()),
+    }
 }
 
 fn alerts(terminal: &Terminal, backlog: &AlertBacklog) -> String {
@@ -96,6 +109,7 @@ mod tests {
             store: StoreHealth { path: "/var/lib/jobd".into(), error: None },
             alerts: AlertBacklog::default(),
             incidents: Vec::new(),
+            pauses: Vec::new(),
             problems: Vec::new(),
         }
     }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::api::rules::JobRules;
 use crate::api::types::{GroupLimitsView, JobView};
-use crate::engine::job::{Command, JobName};
+use crate::engine::job::{Command, JobName, JobSpec};
 use crate::engine::policy::{CatchUp, Leftover, Overlap};
 use crate::engine::record::RunRecord;
 use crate::engine::run::{RunId, Status, Trigger};
+use crate::engine::schedule::Schedule;
 use crate::engine::time::Timestamp;
 
 /// A row of a run that began at 10:00 on the first of November in Seoul and, if it is over, took 31 m 12 s.
@@ -46,6 +48,7 @@ pub(super) fn job(name: &str) -> JobView {
         name: JobName::new(name).unwrap(),
         description: None,
         schedules: vec!["0 10 1 * *".to_owned()],
+        resolved: vec!["0 10 1 * *".to_owned()],
         timezone: "Asia/Seoul".to_owned(),
         command: Command::Argv(vec!["python3".to_owned(), "back up.py".to_owned()]),
         timeout_ms: Some(1_800_000),
@@ -54,6 +57,7 @@ pub(super) fn job(name: &str) -> JobView {
         leftover: Leftover::Kill,
         output_limit_bytes: Some(100_000_000),
         overlap: Overlap::Skip,
+        rules: JobRules { queue_limit: 10, ..JobRules::default() },
         catch_up: CatchUp::Latest,
         catch_up_window_ms: 86_400_000,
         alert: vec!["ops".to_owned()],
@@ -72,5 +76,15 @@ pub(super) fn job(name: &str) -> JobView {
         next_fire: Some("2026-12-01T01:00:00Z".parse().unwrap()),
         last_run: None,
         incident_since: None,
+        paused: None,
+    }
+}
+
+/// A job with a schedule in UTC and every default.
+pub(super) fn spec(name: &str, schedule: &str) -> JobSpec {
+    JobSpec {
+        schedules: vec![Schedule::parse(schedule).unwrap()],
+        schedule_hash: schedule.to_owned(),
+        ..JobSpec::new(JobName::new(name).unwrap(), Command::Shell("true".to_owned()))
     }
 }

@@ -155,6 +155,12 @@ pub(super) fn folder(path: &Path) -> PathBuf {
     }
 }
 
+/// A file named in another, relative to its folder; without a `./` ahead, so that reports name files as people do.
+pub(super) fn beside(path: &Path, name: &str) -> PathBuf {
+    let folder = folder(path);
+    if folder == Path::new(".") { PathBuf::from(name) } else { folder.join(name) }
+}
+
 fn not_text(path: &Path, error: &std::string::FromUtf8Error) -> FileError {
     let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
     FileError::NotText { path: path.to_owned(), before: String::from_utf8_lossy(valid).into_owned() }

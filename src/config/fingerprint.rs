@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use jiff::civil::Date;
 use sha2::{Digest, Sha256};
 
 use crate::engine::job::JobSpec;
@@ -38,17 +39,38 @@ impl Fingerprint {
     }
 }
 
-/// The fingerprint of the schedules and their zone.
+/// The fingerprint of all that says which instants the job fires at.
 pub(super) fn of_schedule(spec: &JobSpec) -> String {
     let mut print = Fingerprint::new();
     print.field("timezone", spec.zone.iana_name().unwrap_or("system"));
     for schedule in &spec.schedules {
-        print.field("schedule", schedule.as_str());
+        print.field("schedule", schedule.resolved());
+    }
+    // What a job does not use is left out: its fingerprint is what it was before there was such a thing.
+    if let Some(rule) = &spec.calendar {
+        print.field("calendar", &rule.calendar.hash);
+        print.field("on_holiday", &format!("{:?} {}", rule.on_holiday, rule.weekends));
+    }
+    for blackout in &spec.blackouts {
+        print.field("blackout", blackout.schedule.as_str());
+        print.field("duration", &blackout.duration.as_millis().to_string());
+    }
+    for (name, bound) in [("from", spec.from), ("until", spec.until)] {
+        if let Some(bound) = bound {
+            print.field(name, &bound.to_string());
+        }
     }
     print.finish()
 }
 
-/// The fingerprint of everything that an entry says, defaults included.
+/// The fingerprint of a calendar's days.
+pub(super) fn of_days<'d>(days: impl Iterator<Item = &'d Date>) -> String {
+    let mut print = Fingerprint::new();
+    days.for_each(|day| print.field("day", &day.to_string()));
+    print.finish()
+}
+
+/// The fingerprint of everything that an entry says, defaults included; that of its schedule is there already.
 pub(super) fn of_job(spec: &JobSpec) -> String {
     // Taken apart by name, so that a new field is not forgotten here.
     let JobSpec {
@@ -61,7 +83,20 @@ pub(super) fn of_job(spec: &JobSpec) -> String {
         stop,
         leftover,
         output_limit,
+        jitter,
+        calendar: _,
+        blackouts: _,
+        from: _,
+        until: _,
         overlap,
+        queue_limit,
+        holds,
+        busy,
+        priority,
+        retry,
+        after,
+        watch,
+        auto_timeout,
         catch_up,
         catch_up_window,
         alert,
@@ -75,12 +110,12 @@ pub(super) fn of_job(spec: &JobSpec) -> String {
         resources,
         umask,
         config_hash: _,
-        schedule_hash: _,
+        schedule_hash,
     } = spec;
     let mut print = Fingerprint::new();
     print.field("name", name.as_str());
     print.field("description", &format!("{description:?}"));
-    print.field("schedules", &of_schedule(spec));
+    print.field("schedules", schedule_hash);
     print.field("command", &format!("{command:?}"));
     print.field("timeout", &format!("{:?}", timeout.map(|timeout| timeout.as_millis())));
     print.field("stop", &stop.to_string());
@@ -89,6 +124,9 @@ pub(super) fn of_job(spec: &JobSpec) -> String {
     print.field("groups", &format!("{groups:?} {no_new_privileges}"));
     print.field("resources", &format!("{resources:?}"));
     print.field("policies", &format!("{overlap:?} {catch_up:?}"));
+    print.field("days", &format!("{jitter:?}"));
+    print.field("order", &format!("{queue_limit} {holds:?} {busy:?} {priority} {retry:?} {after:?}"));
+    print.field("watch", &format!("{watch:?} {auto_timeout:?}"));
     print.field("catch_up_window", &catch_up_window.as_millis().to_string());
     print.field("alert", &format!("{alert:?}"));
     print.field("cwd", &cwd.to_string_lossy());
@@ -107,6 +145,7 @@ pub(super) fn of_config(config: &Config) -> String {
     print.field("timezone", config.timezone.iana_name().unwrap_or("system"));
     print.field("language", &format!("{:?}", config.language));
     print.field("alert", &format!("{:?}", config.default_alert));
+    print.field("admission", &format!("{:?}", config.admission));
     for (name, Channel::Slack { url }) in &config.channels {
         let origin = match url {
             Secret::Text(_) => "text".to_owned(),

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use crate::engine::job::Command;
-use crate::engine::policy::{CatchUp, Leftover, Overlap};
+use crate::engine::job::{Command, JobName};
+use crate::engine::policy::{CatchUp, Leftover};
 use crate::engine::schedule::Schedule;
 use crate::engine::stop::StopLadder;
 
 use super::diagnostic::quoted;
 use super::nearest::nearest_zone;
 use super::report::{Report, Spot};
+use super::stop::Timeout;
 use super::value::{Choice, Entry, Limit, Table, Value};
-use super::{identity, resources, stop};
+use super::{days, follow, identity, order, resources, stop, watch};
 
 /// The keys of a job.
 const KEYS: &[&str] = &[
@@ -23,14 +24,35 @@ const KEYS: &[&str] = &[
     "schedule",
     "command",
     "shell",
+    "after",
     "timeout",
     "kill_grace",
     "stop_signals",
     "leftover",
     "output_limit",
     "overlap",
+    "queue_limit",
+    "locks",
+    "pools",
+    "busy",
+    "priority",
+    "retry",
     "catch_up",
     "catch_up_window",
+    "late_after",
+    "must_finish_by",
+    "max_since_success",
+    "warn_after",
+    "min_duration",
+    "silence",
+    "usual",
+    "jitter",
+    "calendar",
+    "on_holiday",
+    "weekends",
+    "blackouts",
+    "starts_on",
+    "ends_on",
     "alert",
     "timezone",
     "cwd",
@@ -47,18 +69,11 @@ const KEYS: &[&str] = &[
     "limits",
 ];
 
-/// Keys that are planned.
-const PLANNED: &[&str] = &["retry"];
-
 /// Keys that say what one job is, and can be no default.
-const OWN: &[&str] = &["description", "schedule", "command", "shell"];
+const OWN: &[&str] = &["description", "schedule", "command", "shell", "after"];
 
 /// Two ways to say how a run is made to end.
 const STOPS: (&str, &str) = ("kill_grace", "stop_signals");
-
-/// The overlap policies.
-const OVERLAP: Choice<Overlap> =
-    Choice { built: &[("skip", Overlap::Skip)], planned: &["queue", "replace", "allow"] };
 
 /// The catch-up policies.
 const CATCH_UP: Choice<CatchUp> = Choice {
@@ -87,12 +102,14 @@ pub(super) struct Draft {
     pub(super) description: Option<String>,
     pub(super) schedules: Vec<Schedule>,
     pub(super) command: Option<Command>,
-    pub(super) timeout: Option<Limit<Duration>>,
+    pub(super) timeout: Option<Timeout>,
     /// What `stop_signals` or `kill_grace` says.
     pub(super) stop: Option<StopLadder>,
     pub(super) leftover: Option<Leftover>,
     pub(super) output_limit: Option<Limit<u64>>,
-    pub(super) overlap: Option<Overlap>,
+    pub(super) order: order::Draft,
+    pub(super) follow: follow::Draft,
+    pub(super) watch: watch::Draft,
     pub(super) catch_up: Option<CatchUp>,
     pub(super) catch_up_window: Option<Duration>,
     /// The channels with their places: whether they exist is known when all files are read.
@@ -107,6 +124,7 @@ pub(super) struct Draft {
     pub(super) no_new_privileges: Option<bool>,
     pub(super) umask: Option<u32>,
     pub(super) resources: resources::Draft,
+    pub(super) days: days::Draft,
 }
 
 /// Reads the entry of a job.
@@ -118,15 +136,17 @@ pub(super) fn read(
     at: &Context<'_>,
 ) -> Draft {
     let mut draft = Draft::default();
+    let at = &Context { job: JobName::new(name).ok(), ..*at };
     for entry in table.entries() {
         key(report, &mut draft, &entry, "a job", at);
     }
     if report.is_damaged(spot) {
         return draft;
     }
-    if !table.has("schedule") {
+    if !table.has("schedule") && !table.has("after") {
         let message = format!("job {} has no schedule", quoted(name));
-        report.error(spot.clone(), message).help(format!("add, for example, {SCHEDULE_EXAMPLE}"));
+        let help = format!("add, for example, {SCHEDULE_EXAMPLE}, or `after` with the jobs that it follows");
+        report.error(spot.clone(), message).help(help);
     }
     let of = format!("job {}", quoted(name));
     contradict(report, table, ("command", "shell"), &of);
@@ -171,6 +191,8 @@ pub(super) struct Context<'c> {
     pub(super) folder: &'c Path,
     /// The user that jobd runs as, where that is known.
     pub(super) uid: Option<u32>,
+    /// The job whose entry it is.
+    pub(super) job: Option<JobName>,
 }
 
 fn key(report: &mut Report, draft: &mut Draft, entry: &Entry<'_>, of: &str, at: &Context<'_>) {
@@ -179,15 +201,14 @@ fn key(report: &mut Report, draft: &mut Draft, entry: &Entry<'_>, of: &str, at: 
         "description" => {
             draft.description = value.string(report, "description = \"nightly backup\"").map(str::to_owned);
         }
-        "schedule" => draft.schedules = schedules(report, value),
+        "schedule" => draft.schedules = schedules(report, value, at.job.as_ref()),
         "command" => draft.command = argv(report, value).or(draft.command.take()),
         "shell" => draft.command = shell(report, value).or(draft.command.take()),
-        "timeout" => draft.timeout = timeout(report, value),
-        "kill_grace" => draft.stop = kill_grace(report, value).or(draft.stop.take()),
+        "timeout" => draft.timeout = stop::timeout(report, value),
+        "kill_grace" => draft.stop = stop::kill_grace(report, value).or(draft.stop.take()),
         "stop_signals" => draft.stop = stop::ladder(report, value).or(draft.stop.take()),
         "leftover" => draft.leftover = value.choice(report, &LEFTOVER),
         "output_limit" => draft.output_limit = output_limit(report, value),
-        "overlap" => draft.overlap = value.choice(report, &OVERLAP),
         "catch_up" => draft.catch_up = value.choice(report, &CATCH_UP),
         "catch_up_window" => {
             let example = "catch_up_window = \"1d\"";
@@ -210,12 +231,16 @@ fn key(report: &mut Report, draft: &mut Draft, entry: &Entry<'_>, of: &str, at: 
         "ionice" => draft.resources.io = resources::ionice(report, value, at.uid),
         "rlimits" => draft.resources.rlimits = resources::rlimits(report, value),
         "limits" => draft.resources.group = resources::limits(report, value),
-        _ => entry.unknown(report, of, if of == "a job" { KEYS } else { &KEYS[OWN.len()..] }, PLANNED),
+        key if days::KEYS.contains(&key) => days::key(report, &mut draft.days, entry),
+        _ if order::key(report, &mut draft.order, entry)
+            || follow::key(report, &mut draft.follow, entry)
+            || watch::key(report, &mut draft.watch, entry) => {}
+        _ => entry.unknown(report, of, if of == "a job" { KEYS } else { &KEYS[OWN.len()..] }, &[]),
     }
 }
 
 /// A schedule or a list of them.
-fn schedules(report: &mut Report, value: &Value<'_>) -> Vec<Schedule> {
+fn schedules(report: &mut Report, value: &Value<'_>, job: Option<&JobName>) -> Vec<Schedule> {
     let texts = if value.is_string() {
         value.string(report, SCHEDULE_EXAMPLE).map(|text| vec![(text, *value)])
     } else {
@@ -232,20 +257,31 @@ fn schedules(report: &mut Report, value: &Value<'_>) -> Vec<Schedule> {
             continue;
         }
         seen.insert(words, value.spot());
-        match Schedule::parse(text) {
-            Ok(schedule) => schedules.push(schedule),
-            Err(error) => {
-                let note = report.error(value.part(error.span), format!("schedule: {}", error.message));
-                if let Some(help) = error.help {
-                    note.help(help);
-                }
-            }
-        }
+        schedules.extend(schedule(report, value, text, job));
     }
     if value.is_empty_list() {
         report.error(value.spot(), "`schedule` is an empty list").help(SCHEDULE_EXAMPLE);
     }
     schedules
+}
+
+/// One schedule; `H` in it needs the job's name.
+pub(super) fn schedule(
+    report: &mut Report,
+    value: &Value<'_>,
+    text: &str,
+    job: Option<&JobName>,
+) -> Option<Schedule> {
+    match job.map_or_else(|| Schedule::parse(text), |job| Schedule::parse_for(job, text)) {
+        Ok(schedule) => Some(schedule),
+        Err(error) => {
+            let note = report.error(value.part(error.span), format!("schedule: {}", error.message));
+            if let Some(help) = error.help {
+                note.help(help);
+            }
+            None
+        }
+    }
 }
 
 fn argv(report: &mut Report, value: &Value<'_>) -> Option<Command> {
@@ -278,10 +314,6 @@ fn shell(report: &mut Report, value: &Value<'_>) -> Option<Command> {
     Some(Command::Shell(line.to_owned()))
 }
 
-fn kill_grace(report: &mut Report, value: &Value<'_>) -> Option<StopLadder> {
-    value.duration(report, "kill_grace = \"10s\"").map(StopLadder::term)
-}
-
 /// How much of the output is kept.
 fn output_limit(report: &mut Report, value: &Value<'_>) -> Option<Limit<u64>> {
     const EXAMPLE: &str = "output_limit = \"100MB\"";
@@ -291,27 +323,9 @@ fn output_limit(report: &mut Report, value: &Value<'_>) -> Option<Limit<u64>> {
     value.size_from(report, OUTPUT_LIMIT_MIN, "64KiB", EXAMPLE).map(Limit::At)
 }
 
-fn timeout(report: &mut Report, value: &Value<'_>) -> Option<Limit<Duration>> {
-    const EXAMPLE: &str = "timeout = \"30m\"";
-    if value.is_string() && value.string(report, EXAMPLE)? == "none" {
-        return Some(Limit::Endless);
-    }
-    value.positive(report, EXAMPLE, "to have no timeout, timeout = \"none\"").map(Limit::At)
-}
-
 fn alert(report: &mut Report, value: &Value<'_>) -> Option<Vec<(String, Spot)>> {
-    let names = value.strings(report, "alert = [\"ops\"]")?;
-    let (mut seen, mut alert) = (BTreeMap::new(), Vec::new());
-    for (name, value) in names {
-        if let Some(first) = seen.get(name) {
-            let message = format!("channel {} is given twice", quoted(name));
-            report.error(value.spot(), message).help("leave it out").first(Spot::clone(first));
-            continue;
-        }
-        seen.insert(name, value.spot());
-        alert.push((name.to_owned(), value.spot()));
-    }
-    Some(alert)
+    let names = value.distinct(report, "channel", "alert = [\"ops\"]")?;
+    Some(names.into_iter().map(|(name, value)| (name.to_owned(), value.spot())).collect())
 }
 
 /// A time zone by its IANA name.

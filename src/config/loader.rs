@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use jiff::tz::TimeZone;
 use toml::de::DeTable;
 
+use crate::engine::admission::Admission;
 use crate::engine::job::JobName;
 
+use super::days::Calendars;
 use super::diagnostic::{quoted, shown};
 use super::file::{self, FileError};
 use super::include;
@@ -15,7 +17,7 @@ use super::job::{self, Context, Draft};
 use super::report::{Report, Spot};
 use super::source::Source;
 use super::value::{Choice, Entry, Table, Value};
-use super::{Channel, Language, LoadOptions, channel, syntax};
+use super::{Channel, Language, LoadOptions, calendar, channel, order, syntax};
 
 /// The most files of a configuration.
 const FILES_MAX: usize = 1000;
@@ -26,17 +28,31 @@ const DEPTH_MAX: usize = 16;
 /// The most channels of a configuration.
 const CHANNELS_MAX: usize = 1000;
 
+/// The most calendars of a configuration.
+const CALENDARS_MAX: usize = 1000;
+
 /// The most jobs of a configuration.
 const JOBS_MAX: usize = 100_000;
 
 /// The keys of the main file.
-const KEYS: &[&str] = &["timezone", "language", "include", "channels", "defaults", "jobs"];
+const KEYS: &[&str] = &[
+    "timezone",
+    "language",
+    "include",
+    "max_running",
+    "pools",
+    "catch_up",
+    "channels",
+    "calendars",
+    "defaults",
+    "jobs",
+];
 
 /// The keys of an included file.
-const INCLUDED_KEYS: &[&str] = &["include", "channels", "jobs"];
+const INCLUDED_KEYS: &[&str] = &["include", "channels", "calendars", "jobs"];
 
 /// Keys that are planned.
-const PLANNED: &[&str] = &["max_running", "history", "cloudwatch"];
+const PLANNED: &[&str] = &["history", "cloudwatch"];
 
 const LANGUAGE: Choice<Language> =
     Choice { built: &[("ko", Language::Ko), ("en", Language::En)], planned: &[] };
@@ -59,9 +75,12 @@ pub(super) struct Loader<'o> {
     pub(super) zone: Option<TimeZone>,
     pub(super) language: Option<Language>,
     pub(super) defaults: Draft,
+    /// What holds for all runs together.
+    pub(super) admission: Admission,
     pub(super) jobs: BTreeMap<JobName, Registered>,
     /// A channel with mistakes is known by name all the same.
     pub(super) channels: BTreeMap<String, (Option<Channel>, Spot)>,
+    pub(super) calendars: Calendars,
     /// The files by device and inode, and where they were included.
     seen: BTreeMap<(u64, u64), Option<Spot>>,
     /// The files that are being read, from the main file to the current one.
@@ -76,8 +95,10 @@ impl<'o> Loader<'o> {
             zone: None,
             language: None,
             defaults: Draft::default(),
+            admission: Admission::default(),
             jobs: BTreeMap::new(),
             channels: BTreeMap::new(),
+            calendars: BTreeMap::new(),
             seen: BTreeMap::new(),
             chain: Vec::new(),
         }
@@ -166,19 +187,20 @@ impl<'o> Loader<'o> {
     }
 
     fn read_root(&mut self, root: Table<'_>, path: &Path, folder: &Path, included: bool) {
-        let context = Context { folder, uid: self.options.uid };
+        let context = Context { folder, uid: self.options.uid, job: None };
         for entry in root.entries() {
             let value = &entry.value;
             match entry.key {
                 "include" => self.read_includes(value, path),
                 "channels" => self.read_channels(value, folder),
+                "calendars" => self.read_calendars(value, path),
                 "jobs" => self.read_jobs(value, &context),
                 key if included && KEYS.contains(&key) => {
                     let main = self.chain.first().map(|(_, path)| shown(path)).unwrap_or_default();
                     self.report
                         .error(entry.spot.clone(), format!("`{key}` can't stand in an included file"))
                         .help(format!(
-                            "move it to {main}; an included file holds jobs, channels and include"
+                            "move it to {main}; an included file holds jobs, channels, calendars and include"
                         ));
                 }
                 "timezone" => self.zone = job::zone(&mut self.report, value),
@@ -188,6 +210,7 @@ impl<'o> Loader<'o> {
                         self.defaults = job::read_defaults(&mut self.report, table, &context);
                     }
                 }
+                _ if order::key_for_all(&mut self.report, &mut self.admission, &entry) => {}
                 _ if included => entry.unknown(&mut self.report, "an included file", INCLUDED_KEYS, PLANNED),
                 _ => entry.unknown(&mut self.report, "the configuration", KEYS, PLANNED),
             }
@@ -236,6 +259,25 @@ impl<'o> Loader<'o> {
                 self.report.error(entry.spot, message).help("rename one of the two").first(first.clone());
             } else {
                 self.channels.insert(entry.key.to_owned(), (channel, entry.spot));
+            }
+        }
+    }
+
+    fn read_calendars(&mut self, value: &Value<'_>, path: &Path) {
+        let Some(table) = value.table(&mut self.report, "[calendars.kr]") else { return };
+        let origin = calendar::Origin { path, trust: self.options.trust };
+        for entry in table.entries() {
+            if self.calendars.len() >= CALENDARS_MAX {
+                let message = format!("a configuration has at most {CALENDARS_MAX} calendars");
+                self.report.error(entry.spot, message);
+                return;
+            }
+            let calendar = calendar::read(&mut self.report, &entry, origin);
+            if let Some((_, first)) = self.calendars.get(entry.key) {
+                let message = format!("calendar {} is given twice", quoted(entry.key));
+                self.report.error(entry.spot, message).help("rename one of the two").first(first.clone());
+            } else {
+                self.calendars.insert(entry.key.to_owned(), (calendar, entry.spot));
             }
         }
     }

@@ -5,19 +5,25 @@
 //! the offending text and what would be right. It changes nothing.
 //!
 //! The road of a text: `file` reads what may be anything, `syntax` finds the errors of the grammar, `loader` walks
-//! through the tables and the included files, `job` and `channel` read the keys (`stop`, `identity` and `resources`
-//! some of a job's), `resolve` puts the defaults in.
+//! through the tables and the included files, `job`, `channel` and `calendar` read the keys (`stop`, `identity`,
+//! `resources`, `days`, `order`, `follow` and `watch` some of a job's), `resolve` looks at them together and puts the
+//! defaults in.
 
+mod calendar;
 mod channel;
+mod days;
 mod diagnostic;
 mod duration;
 mod file;
 mod fingerprint;
+mod follow;
+mod ics;
 mod identity;
 mod include;
 mod job;
 mod loader;
 mod nearest;
+mod order;
 mod report;
 mod resolve;
 mod resources;
@@ -28,13 +34,17 @@ mod source;
 mod stop;
 mod syntax;
 mod value;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use crate::engine::admission::Admission;
 use crate::engine::job::{ChannelName, JobName, JobSpec};
+use crate::engine::time::Timestamp;
 
 pub use diagnostic::{Diagnostic, Place, Rejected, Severity};
 pub use salvage::{Salvage, salvage};
@@ -49,19 +59,27 @@ pub struct LoadOptions {
     pub trust: bool,
     /// The user jobs would be started by; `None` when that is not known, and any `user` may be right.
     pub uid: Option<u32>,
+    /// The time, where calendars are to be warned of that come to their end.
+    pub now: Option<Timestamp>,
 }
 
 impl LoadOptions {
     /// For a daemon that runs as this user. Root trusts only what root alone can change.
     #[must_use]
     pub const fn daemon(uid: u32) -> Self {
-        Self { trust: uid == 0, uid: Some(uid) }
+        Self { trust: uid == 0, uid: Some(uid), now: None }
     }
 
     /// For a look at a file that another user's daemon may use.
     #[must_use]
     pub const fn validate() -> Self {
-        Self { trust: false, uid: None }
+        Self { trust: false, uid: None, now: None }
+    }
+
+    /// The same, at this time.
+    #[must_use]
+    pub const fn at(self, now: Timestamp) -> Self {
+        Self { now: Some(now), ..self }
     }
 }
 
@@ -95,11 +113,13 @@ pub struct Config {
     /// The language of alerts.
     pub language: Language,
     /// The jobs by name.
-    pub jobs: BTreeMap<JobName, JobSpec>,
+    pub jobs: BTreeMap<JobName, Arc<JobSpec>>,
     /// The channels by name.
     pub channels: BTreeMap<ChannelName, Channel>,
     /// Where the alerts of jobd itself go (`[defaults] alert`).
     pub default_alert: Vec<ChannelName>,
+    /// What holds for all runs together.
+    pub admission: Admission,
     /// What will not work as written, but refuses nothing.
     pub warnings: Vec<Diagnostic>,
     /// A fingerprint of all of it, except of secrets.
@@ -113,14 +133,15 @@ pub struct Config {
 pub fn load(path: &Path, options: &LoadOptions) -> Result<Config, Rejected> {
     let mut loader = Loader::new(path, options);
     loader.read(path, None);
-    resolve::check_channels(&mut loader);
-    let Loader { mut report, zone, language, defaults, jobs, channels, .. } = loader;
+    resolve::check(&mut loader);
+    days::check(&mut loader, options.now);
+    let Loader { mut report, zone, language, defaults, jobs, channels, calendars, admission, .. } = loader;
     let timezone = zone.unwrap_or_else(|| system_zone(&mut report));
     let (diagnostics, failed) = report.finish();
     if failed {
         return Err(Rejected { file: path.to_owned(), diagnostics });
     }
-    let jobs = resolve::specs(jobs, &defaults, &timezone);
+    let jobs = resolve::specs(jobs, &defaults, &calendars, &timezone);
     let channels = channels.into_iter().filter_map(|(name, (channel, _))| Some((name, channel?))).collect();
     let mut config = Config {
         path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
@@ -129,6 +150,7 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Config, Rejected> {
         jobs,
         channels,
         default_alert: resolve::default_alert(&defaults),
+        admission,
         warnings: diagnostics,
         hash: String::new(),
     };

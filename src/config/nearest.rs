@@ -1,5 +1,33 @@
 //! The word that was probably meant.
 
+use super::diagnostic::quoted;
+use super::report::{Report, Spot};
+
+/// How many names a report lists.
+const SHOWN_MAX: usize = 10;
+
+/// Among how many names the one that was probably meant is looked for: each look takes time.
+const NAMES_MAX: usize = 10_000;
+
+/// Reports a name that nobody has, with the one that was probably meant, or those there are, or how to `add` one.
+pub(super) fn unknown<'n>(
+    report: &mut Report,
+    what: &str,
+    names: impl Iterator<Item = &'n str> + Clone,
+    name: &str,
+    spot: &Spot,
+    add: &str,
+) {
+    let help = match nearest(name, names.clone().take(NAMES_MAX)) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => match names.take(SHOWN_MAX).collect::<Vec<_>>().join(", ") {
+            names if names.is_empty() => add.to_owned(),
+            names => format!("there are {names}"),
+        },
+    };
+    report.error(spot.clone(), format!("there is no {what} {}", quoted(name))).help(help);
+}
+
 /// The candidate nearest to a word, if any is near enough to be what was meant.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Beyond this, a word is not compared: the distance takes time by the product of the lengths.

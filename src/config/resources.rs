@@ -190,26 +190,14 @@ pub(super) fn limits(report: &mut Report, value: &Value<'_>) -> GroupDraft {
     for entry in table.entries() {
         let value = &entry.value;
         match entry.key {
-            "memory" => draft.memory = unless_none(report, value, memory),
-            "cpu" => draft.cpu = unless_none(report, value, cpu),
-            "pids" => draft.pids = unless_none(report, value, pids),
+            "memory" => draft.memory = value.unless_none(report, LIMITS_EXAMPLE, memory),
+            "cpu" => draft.cpu = value.unless_none(report, LIMITS_EXAMPLE, cpu),
+            "pids" => draft.pids = value.unless_none(report, LIMITS_EXAMPLE, pids),
             "required" => draft.required = value.boolean(report, "required = true"),
             _ => entry.unknown(report, "`limits`", LIMITS, &[]),
         }
     }
     draft
-}
-
-/// `"none"` takes back what `[defaults]` says.
-fn unless_none(
-    report: &mut Report,
-    value: &Value<'_>,
-    read: impl FnOnce(&mut Report, &Value<'_>) -> Option<u64>,
-) -> Option<Limit<u64>> {
-    if value.is_string() && value.string(report, "\"none\"")? == "none" {
-        return Some(Limit::Endless);
-    }
-    read(report, value).map(Limit::At)
 }
 
 fn memory(report: &mut Report, value: &Value<'_>) -> Option<u64> {

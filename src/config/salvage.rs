@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::loader::Loader;
-use super::{Channel, Language, LoadOptions, resolve, system_zone};
+use super::{Channel, Language, LoadOptions, days, resolve, system_zone};
 use crate::engine::job::ChannelName;
 
 /// What there is of `[channels]`, `[defaults] alert`, `language` and `timezone`.
@@ -29,7 +29,8 @@ pub struct Salvage {
 pub fn salvage(path: &Path, options: &LoadOptions) -> Salvage {
     let mut loader = Loader::new(path, options);
     loader.read(path, None);
-    resolve::check_channels(&mut loader);
+    resolve::check(&mut loader);
+    days::check(&mut loader, options.now);
     let Loader { mut report, zone, language, defaults, channels, .. } = loader;
     let timezone = zone.unwrap_or_else(|| system_zone(&mut report));
     let (diagnostics, failed) = report.finish();

@@ -1,5 +1,8 @@
-//! `stop_signals`: the rungs between a run's last moment and SIGKILL.
+//! When and how a run is made to end: `timeout`, `kill_grace`, `stop_signals`.
 
+use std::time::Duration;
+
+use crate::engine::job::TIMEOUT;
 use crate::engine::stop::{StopLadder, StopSignal, StopStep};
 
 use super::diagnostic::quoted;
@@ -7,11 +10,63 @@ use super::nearest::nearest;
 use super::report::Report;
 use super::value::Value;
 
-/// What the key may look like.
+/// What `timeout` may look like.
+const TIMEOUT_EXAMPLE: &str = "timeout = \"30m\"";
+
+/// What `stop_signals` may look like.
 const EXAMPLE: &str = "stop_signals = [\"QUIT:10s\", \"TERM:30s\", \"KILL\"]";
 
 /// The last rung, which every ladder has.
 const KILL: &str = "KILL";
+
+/// What `timeout` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Timeout {
+    /// `"none"`.
+    Endless,
+    /// `"auto"`: what the job's own successes teach.
+    Auto,
+    /// A duration.
+    At(Duration),
+}
+
+impl Default for Timeout {
+    fn default() -> Self {
+        Self::At(TIMEOUT)
+    }
+}
+
+impl Timeout {
+    /// The limit of a run, if it has one. One that is learned is that of all jobs until it is known.
+    pub(super) fn limit(self, defaults: Option<Self>) -> Option<Duration> {
+        match self {
+            Self::Endless => None,
+            Self::At(limit) => Some(limit),
+            Self::Auto => match defaults {
+                Some(Self::Endless) => None,
+                Some(Self::At(limit)) => Some(limit),
+                Some(Self::Auto) | None => Some(TIMEOUT),
+            },
+        }
+    }
+}
+
+/// Reads a limit: a duration, `"none"` or `"auto"`.
+pub(super) fn timeout(report: &mut Report, value: &Value<'_>) -> Option<Timeout> {
+    if value.is_string() {
+        match value.string(report, TIMEOUT_EXAMPLE)? {
+            "none" => return Some(Timeout::Endless),
+            "auto" => return Some(Timeout::Auto),
+            _ => {}
+        }
+    }
+    value.positive(report, TIMEOUT_EXAMPLE, "to have no timeout, timeout = \"none\"").map(Timeout::At)
+}
+
+/// SIGTERM, and so long until SIGKILL.
+pub(super) fn kill_grace(report: &mut Report, value: &Value<'_>) -> Option<StopLadder> {
+    value.duration(report, "kill_grace = \"10s\"").map(StopLadder::term)
+}
 
 /// Reads a ladder: rungs of `SIGNAL:duration`, and `KILL` at last.
 pub(super) fn ladder(report: &mut Report, value: &Value<'_>) -> Option<StopLadder> {

@@ -1,8 +1,10 @@
 //! Values of the TOML tree, and what is said when they are not of the type that a key needs.
 
+use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
+use jiff::civil::Date;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -150,6 +152,27 @@ impl<'a> Value<'a> {
         strings.into_iter().collect()
     }
 
+    /// A list of strings that each stand there once; `what` is what each of them names.
+    pub(super) fn distinct(
+        &self,
+        report: &mut Report,
+        what: &str,
+        example: &str,
+    ) -> Option<Vec<(&'a str, Self)>> {
+        let items = self.strings(report, example)?;
+        let (mut seen, mut distinct) = (BTreeMap::new(), Vec::new());
+        for (text, value) in items {
+            if let Some(first) = seen.get(text) {
+                let message = format!("{what} {} is given twice", quoted(text));
+                report.error(value.spot(), message).help("leave it out").first(Spot::clone(first));
+                continue;
+            }
+            seen.insert(text, value.spot());
+            distinct.push((text, value));
+        }
+        Some(distinct)
+    }
+
     pub(super) fn table(&self, report: &mut Report, example: &str) -> Option<Table<'a>> {
         match self.node.get_ref() {
             DeValue::Table(entries) => Some(Table { source: self.source, text: self.text, entries }),
@@ -202,11 +225,72 @@ impl<'a> Value<'a> {
         value
     }
 
+    /// A number within bounds, whole or not.
+    pub(super) fn float(
+        &self,
+        report: &mut Report,
+        bounds: RangeInclusive<f64>,
+        example: &str,
+    ) -> Option<f64> {
+        let text = match self.node.get_ref() {
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+            DeValue::Float(number) => number.as_str(),
+            _ => return self.wrong_type(report, "a number", example),
+        };
+        let value = text.parse::<f64>().ok().filter(|value| bounds.contains(value));
+        if value.is_none() {
+            let (least, most) = bounds.into_inner();
+            let message = format!("`{}` can't be {text}", self.key);
+            report.error(self.spot(), message).help(format!("it can be {least} to {most}"));
+        }
+        value
+    }
+
+    /// What `read` makes of it, or `"none"`, which takes back what `[defaults]` says.
+    pub(super) fn unless_none<T>(
+        &self,
+        report: &mut Report,
+        example: &str,
+        read: impl FnOnce(&mut Report, &Self) -> Option<T>,
+    ) -> Option<Limit<T>> {
+        if self.is_string() && self.string(report, example)? == "none" {
+            return Some(Limit::Endless);
+        }
+        read(report, self).map(Limit::At)
+    }
+
     pub(super) fn boolean(&self, report: &mut Report, example: &str) -> Option<bool> {
         match self.node.get_ref() {
             DeValue::Boolean(value) => Some(*value),
             _ => self.wrong_type(report, "a boolean", example),
         }
+    }
+
+    /// A day of the calendar, as TOML writes it or as a string.
+    pub(super) fn date(&self, report: &mut Report, example: &str) -> Option<Date> {
+        match self.node.get_ref() {
+            DeValue::Datetime(day) if day.time.is_none() => {
+                self.read_date(report, &day.to_string(), self.spot(), example)
+            }
+            DeValue::String(text) => self.read_date(report, text, self.spot(), example),
+            _ => self.wrong_type(report, "a date", example),
+        }
+    }
+
+    /// A day that stands at a spot of this value.
+    pub(super) fn read_date(
+        &self,
+        report: &mut Report,
+        text: &str,
+        spot: Spot,
+        example: &str,
+    ) -> Option<Date> {
+        let date = Date::strptime("%Y-%m-%d", text).ok().filter(|date| date.to_string() == text);
+        if date.is_none() {
+            let message = format!("`{}`: {} is no day of the calendar", self.key, quoted(text));
+            report.error(spot, message).help(format!("for example: {example}"));
+        }
+        date
     }
 
     /// A size in bytes; the example is the key's own.

@@ -105,12 +105,11 @@ impl Executor {
         });
     }
 
-    async fn launch_and_attend(&self, claim: &Claim) {
+    pub(super) async fn launch_and_attend(&self, claim: &Claim) {
         failpoint::panic_at("launch", claim.job.as_str());
         match self.start(claim).await {
             Ok(shim) => {
-                info!(run = %claim.run, job = %claim.job, trigger = %claim.trigger, "started");
-                self.tell(Event::Launched { run: claim.run });
+                self.tell_started(claim);
                 self.attend(claim, Some(shim)).await;
             }
             Err(NotLaunched::Active) => self.attend(claim, None).await,
@@ -122,17 +121,23 @@ impl Executor {
     }
 
     async fn start(&self, claim: &Claim) -> Result<Shim, NotLaunched> {
-        let places = &self.0.places;
-        let Some(job) = places.specs.get(&claim.job) else {
+        let Some(spec) = self.spec(claim) else {
             let error = format!("{} is not in the configuration any more", claim.job);
             return Err(NotLaunched::Failed { step: "configuration", error });
         };
-        let mut spec = RunSpec::new(job, claim, &places.boot_id, places.lang.as_deref());
-        spec.nofile_soft = Some(places.nofile_soft);
         match self.try_launch(claim, &spec).await {
             Err(problem) if problem.is_shortage() => self.start_patiently(claim, &spec, problem).await,
             done => done.map_err(NotLaunched::from),
         }
+    }
+
+    /// What the shim of a run is told; `None` if the job is not configured any more.
+    pub(super) fn spec(&self, claim: &Claim) -> Option<RunSpec> {
+        let places = &self.0.places;
+        let mut spec =
+            RunSpec::new(places.specs.get(&claim.job)?, claim, &places.boot_id, places.lang.as_deref());
+        spec.nofile_soft = Some(places.nofile_soft);
+        Some(spec)
     }
 
     /// Tries until there are resources, nobody wants the run any more, or it has taken too long. Nothing has been
@@ -184,7 +189,7 @@ impl Executor {
         Ok(shim)
     }
 
-    async fn attend(&self, claim: &Claim, mut shim: Option<Shim>) {
+    pub(super) async fn attend(&self, claim: &Claim, mut shim: Option<Shim>) {
         let folder = self.folder(claim);
         let mut is_short = false;
         let report = loop {
@@ -192,6 +197,7 @@ impl Executor {
             let watched = tokio::select! {
                 watched = process::watch(&folder, shim.take(), || clock::now().wall) => watched,
                 never = self.tell_when_stuck(claim, &folder) => never,
+                never = self.tell_when_silent(claim, &folder) => never,
             };
             match watched {
                 Ok(report) => break report,
@@ -231,9 +237,30 @@ impl Executor {
         std::future::pending().await
     }
 
+    /// Tells once that a run says nothing and does nothing. Never resolves: the run goes on.
+    async fn tell_when_silent<T>(&self, claim: &Claim, folder: &RunFolder) -> T {
+        let spec = self.0.places.specs.get(&claim.job);
+        while spec.is_some_and(|spec| spec.watch.silence.is_some()) {
+            match process::until_silent(folder).await {
+                Ok(silent) => {
+                    let for_ = Duration::from_millis(silent.for_ms);
+                    warn!(run = %claim.run, job = %claim.job, "silent for {}, and idle", describe_duration(for_));
+                    self.tell(Event::Silent { run: claim.run, for_, waits_for: silent.waits_for });
+                    break;
+                }
+                Err(problem) if problem.is_shortage() => sleep(LOOK_PAUSE).await,
+                Err(problem) => {
+                    warn!(run = %claim.run, "{}", causes(&problem));
+                    break;
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
     /// Goes on after a fault in jobd itself, by the run's folder. While a shim holds the run it is never given up: it
     /// is not lost, and its shim keeps its time limit.
-    async fn attend_again(&self, claim: &Claim, mut fault: String) {
+    pub(super) async fn attend_again(&self, claim: &Claim, mut fault: String) {
         let (run, job) = (claim.run, &claim.job);
         let mut pause = Duration::from_secs(1);
         for faults in 1_u32.. {

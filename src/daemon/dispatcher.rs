@@ -16,13 +16,13 @@ use super::reload::Reloader;
 use super::systemd::{self, Watchdog};
 use crate::api::supervisor::{Command, Refusal as Refused};
 use crate::clock::{self, WallTimer};
-use crate::engine::event::{Effect, Event, Refusal, Remark, RequestId};
+use crate::engine::event::{Effect, Event, Refusal, Remark, RequestId, Wakeup};
 use crate::engine::run::RunId;
 use crate::engine::scheduler::Scheduler;
 use crate::failpoint;
 
 /// Where the answer to a request goes.
-type Reply = oneshot::Sender<Result<RunId, Refused>>;
+type Reply = oneshot::Sender<Result<Option<RunId>, Refused>>;
 
 pub(super) struct Dispatcher {
     engine: Scheduler,
@@ -69,6 +69,9 @@ impl Dispatcher {
             match effect {
                 Effect::Commit(batch) => self.executor.commit(batch),
                 Effect::Launch(claim) => self.executor.launch(claim),
+                Effect::Arm(claim) => self.executor.arm(claim),
+                Effect::Go { run } => self.executor.go(run),
+                Effect::Disarm { run } => self.executor.disarm(run),
                 Effect::Stop { run, by } => self.executor.stop(run, by),
                 Effect::Reap { run } => self.executor.reap(run),
                 Effect::Reply { request, answer } => self.reply(request, answer),
@@ -93,7 +96,7 @@ impl Dispatcher {
                 self.is_ready = true;
                 ready();
             }
-            let wakeup = self.engine.next_wakeup();
+            let wakeup = self.next_wakeup();
             tokio::select! {
                 biased;
                 leave = &mut leave => return leave,
@@ -107,6 +110,14 @@ impl Dispatcher {
                 }
                 () = clock::sleep_until(wakeup.monotonic) => self.tell(Event::Woke),
             }
+        }
+    }
+
+    fn next_wakeup(&self) -> Wakeup {
+        if failpoint::is_named(failpoint::TIMERS_FAIL) {
+            Wakeup::default()
+        } else {
+            self.engine.next_wakeup()
         }
     }
 
@@ -127,6 +138,23 @@ impl Dispatcher {
             Command::Stop { run, by, reply } => {
                 let request = self.await_answer(reply);
                 self.tell(Event::StopRequested { request, run, by });
+            }
+            Command::CatchUp { job, at, by, reply } => {
+                info!(%job, %at, %by, "a fire is to be made up for");
+                let request = self.await_answer(reply);
+                self.tell(Event::CatchUpRequested { request, job, at });
+            }
+            Command::Pause { pause, reply } => {
+                let request = self.await_answer(reply);
+                self.tell(Event::PauseRequested { request, pause });
+            }
+            Command::Resume { job, by, reply } => {
+                let request = self.await_answer(reply);
+                self.tell(Event::ResumeRequested { request, job, by });
+            }
+            Command::Acknowledge { job, by, reply } => {
+                let request = self.await_answer(reply);
+                self.tell(Event::AcknowledgeRequested { request, job, by });
             }
             // Nothing to decide.
             Command::Inspect { run, reply } => self.executor.inspect(run, reply),
@@ -152,7 +180,7 @@ impl Dispatcher {
         request
     }
 
-    fn reply(&mut self, request: RequestId, answer: Result<RunId, Refusal>) {
+    fn reply(&mut self, request: RequestId, answer: Result<Option<RunId>, Refusal>) {
         if let Some(reply) = self.replies.remove(&request) {
             // Whoever has hung up does not want to know.
             let _ = reply.send(answer.map_err(refused));
@@ -163,9 +191,12 @@ impl Dispatcher {
 fn refused(refusal: Refusal) -> Refused {
     match refusal {
         Refusal::NoSuchJob { job } => Refused::NoSuchJob(job),
-        Refusal::NotActive { .. } | Refusal::InFuture { .. } | Refusal::Taken { .. } => {
-            Refused::NotNow(refusal.to_string())
-        }
+        Refusal::NotActive { .. }
+        | Refusal::InFuture { .. }
+        | Refusal::Taken { .. }
+        | Refusal::QueueFull { .. }
+        | Refusal::NotPaused { .. }
+        | Refusal::NothingToAcknowledge { .. } => Refused::NotNow(refusal.to_string()),
         Refusal::Overlap { run, .. } => Refused::NotNow(format!(
             "{refusal}: wait for it ('jobctl logs -f {run}') or end it ('jobctl kill {run}')"
         )),

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::attend::Launches;
 use super::causes;
+use super::gates::Gates;
 use super::inspection::INSPECTIONS_MAX;
 use super::supervision::caught;
 use crate::engine::event::Event;
@@ -33,6 +34,7 @@ pub(super) struct Inner {
     events: mpsc::UnboundedSender<Event>,
     signals: Signals,
     pub(super) launches: Launches,
+    pub(super) gates: Gates,
     pub(super) inspections: Semaphore,
 }
 
@@ -41,7 +43,7 @@ pub(super) struct Inner {
 pub(super) struct RunPlaces {
     pub(super) state_dir: PathBuf,
     pub(super) launcher: Launcher,
-    pub(super) specs: Arc<BTreeMap<JobName, JobSpec>>,
+    pub(super) specs: Arc<BTreeMap<JobName, Arc<JobSpec>>>,
     pub(super) boot_id: String,
     pub(super) lang: Option<String>,
     /// The soft limit of open files that jobs get.
@@ -67,7 +69,8 @@ impl Executor {
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         let inspections = Semaphore::new(INSPECTIONS_MAX);
-        Self(Arc::new(Inner { store, places, events, signals, launches: Launches::new(), inspections }))
+        let (launches, gates) = (Launches::new(), Gates::new());
+        Self(Arc::new(Inner { store, places, events, signals, launches, gates, inspections }))
     }
 
     /// Stores a batch. Whatever happens, the engine hears of it: it waits for nothing else.
@@ -92,6 +95,7 @@ impl Executor {
             Change::Claim { claim, .. } => Some(claim),
             _ => None,
         });
+        let is_ahead = batch.changes.iter().any(|change| matches!(change, Change::Ahead { .. }));
         let is_turn = batch.changes.iter().any(|change| matches!(change, Change::Start { .. }));
         let is_end = batch.changes.iter().any(|change| matches!(change, Change::Finish { .. }));
         if let Some(claim) = claim {
@@ -104,6 +108,9 @@ impl Executor {
         let answers = self.0.store.commit(batch).await.map_err(|problem| causes(&problem))?;
         if claim.is_some() {
             Failpoint::AfterClaim.pass();
+        }
+        if is_ahead {
+            Failpoint::AfterAhead.pass();
         }
         if is_turn {
             Failpoint::AfterTurn.pass();

@@ -1,6 +1,9 @@
 //! What a live run's processes are doing, for whoever asked.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use super::causes;
 use super::executor::Executor;
@@ -12,6 +15,11 @@ use crate::run::{Evidence, find};
 
 /// Runs being looked at at once: whoever may read may ask, and each look is a process.
 pub(super) const INSPECTIONS_MAX: usize = 4;
+
+/// How often a run is looked at until a process of it is there: it may have been started at this very moment.
+const LOOKS: u32 = 10;
+/// How soon it is looked at again.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Executor {
     /// Looks at a run's processes and answers.
@@ -30,7 +38,15 @@ impl Executor {
         let Some(folder) = find(&places.state_dir, run) else {
             return Err(Refusal::NotNow(format!("run {run} has not been started yet")));
         };
-        let examined = process::examine(&places.launcher, &folder, clock::now).await;
+        let look = || process::examine(&places.launcher, &folder, clock::now);
+        let mut examined = look().await;
+        for _ in 1..LOOKS {
+            if !matches!(examined, Err(ExamineError::NoProcess)) {
+                break;
+            }
+            sleep(LOOK_INTERVAL).await;
+            examined = look().await;
+        }
         examined.map_err(|problem| match problem {
             ExamineError::NotActive | ExamineError::NoProcess => {
                 Refusal::NotNow(format!("run {run}: {problem}"))

@@ -16,7 +16,8 @@ use super::supervision::words;
 /// Starts logging to stderr: for the journal with its priorities, otherwise with time and level. `JOBD_LOG` filters
 /// (`debug`, `jobctl::store=debug`); the default is `info`.
 pub(super) fn start() {
-    let filter = EnvFilter::try_from_env("JOBD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("JOBD_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,tokio_cron_scheduler=warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     let started = if std::env::var_os("JOURNAL_STREAM").is_some() {
         builder.event_format(Journal).try_init()

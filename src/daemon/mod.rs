@@ -6,12 +6,15 @@
 
 mod announcement;
 mod attend;
+mod auditor;
 mod channels;
 mod check;
 mod descriptors;
 mod dispatcher;
 mod executor;
+mod gates;
 mod host;
+mod housekeeping;
 mod inherited;
 mod inspection;
 mod log;
@@ -41,6 +44,7 @@ use crate::clock;
 use crate::config::{self, Config, LoadOptions, Rejected};
 use crate::engine::event::Event;
 use crate::engine::job::{JobName, JobSpec};
+use crate::engine::memory::remembered;
 use crate::engine::recovery::Boot;
 use crate::engine::scheduler::{Scheduler, Settings};
 use crate::forward::alerts::{self, Limits, TextError, Wording};
@@ -49,6 +53,7 @@ use crate::process::Launcher;
 use crate::run::RunError;
 use crate::store::{Store, StoreError};
 
+use auditor::Auditor;
 use descriptors::FileLimit;
 use dispatcher::Dispatcher;
 use executor::{Executor, RunPlaces, Signals as Told};
@@ -165,7 +170,8 @@ pub fn run(options: &Places) -> Result<(), DaemonError> {
         socket: absolute(&options.socket)?,
         config: absolute(&options.config)?,
     };
-    let config = config::load(&options.config, &LoadOptions::daemon(nix::unistd::geteuid().as_raw()))?;
+    let load = LoadOptions::daemon(nix::unistd::geteuid().as_raw()).at(clock::now().wall);
+    let config = config::load(&options.config, &load)?;
     for warning in &config.warnings {
         warn!("{}", warning.render(false).trim_end());
     }
@@ -228,6 +234,7 @@ async fn serve(options: &Places, config: &Config, host: Host) -> Result<Leave, D
     let api = server::serve(socket, shared.api(options, commands), stop);
     let api = tokio::spawn(part("the API", leave.clone(), api));
     let alerts = tokio::spawn(part("the alerts", leave.clone(), shared.alerts(config)?));
+    let house = tokio::spawn(part("house-keeping", leave.clone(), shared.keep_house(config)));
     tokio::spawn(part("the store's health", leave.clone(), shared.tell_store_errors()));
     let told = Told { commits, store_error, outbox: Arc::clone(&shared.outbox) };
     let mut dispatcher = shared.dispatcher(options, config, jobs, told, commands_seen).await?;
@@ -238,7 +245,7 @@ async fn serve(options: &Places, config: &Config, host: Host) -> Result<Leave, D
     let is_reload = matches!(why, Ok(Leave::Reload));
     shared.announce_leave(is_reload);
     shared.shutdown.cancel();
-    let _ = tokio::join!(api, alerts);
+    let _ = tokio::join!(api, alerts, house);
     shared.say_goodbye().await;
     if !is_reload {
         // The next jobd would replace it; until then nobody should knock in vain. After a reload that is in a moment.
@@ -295,6 +302,19 @@ impl Shared {
         ))
     }
 
+    fn keep_house(&self, config: &Config) -> impl Future<Output = ()> + use<> {
+        let (store, facts, seen) = (self.store.clone(), self.facts.clone(), self.facts.subscribe());
+        let (alert, outbox) = (config.default_alert.clone(), Arc::clone(&self.outbox));
+        let shutdown = self.shutdown.clone();
+        let audited = store.clone();
+        let auditor = move || Auditor::new(audited, facts, outbox, alert, clock::now());
+        async move {
+            if let Err(problem) = housekeeping::run(store, seen, auditor, shutdown).await {
+                warn!("nobody audits the fires or copies the store: {}", causes(&problem));
+            }
+        }
+    }
+
     /// Keeps what `jobctl status` says of the store up to date.
     fn tell_store_errors(&self) -> impl Future<Output = ()> + use<> {
         let (mut errors, facts) = (self.store_error.clone(), self.facts.clone());
@@ -311,15 +331,16 @@ impl Shared {
         &self,
         options: &Places,
         config: &Config,
-        jobs: Arc<BTreeMap<JobName, JobSpec>>,
+        jobs: Arc<BTreeMap<JobName, Arc<JobSpec>>>,
         told: Told,
         commands: mpsc::Receiver<Command>,
     ) -> Result<Dispatcher, DaemonError> {
         let boot_id = os::boot_id().map_err(DaemonError::os("read the host's boot id"))?;
         let launcher = Launcher::find().map_err(DaemonError::os("find jobd-shim"))?;
-        let snapshot = self.store.snapshot().await?;
+        let snapshot = self.store.snapshot(&remembered(jobs.values().map(AsRef::as_ref))).await?;
         let open = snapshot.open.clone();
-        let proofs = reconciliation::gather(&options.state_dir, &open, &boot_id)
+        let before = snapshot.boot_id.as_deref();
+        let proofs = reconciliation::gather(&options.state_dir, &open, before, &boot_id)
             .await
             .map_err(DaemonError::Reconcile)?;
         os::Cgroup::sweep();
@@ -337,9 +358,10 @@ impl Shared {
         for open in &held {
             executor.adopt(&open.claim);
         }
-        let settings = Settings { default_alert: config.default_alert.clone() };
+        let settings =
+            Settings { default_alert: config.default_alert.clone(), admission: config.admission.clone() };
         let boot = Boot { id: boot_id, at: clock::booted_at() };
-        let specs = jobs.values().cloned().map(Arc::new);
+        let specs = jobs.values().cloned();
         let mut effects = Vec::new();
         let engine = Scheduler::recover(settings, specs, snapshot, proofs, &boot, clock::now(), &mut effects);
         let mut dispatcher = Dispatcher::new(engine, executor, events_seen, commands, self.reloader.clone())
@@ -372,7 +394,7 @@ impl Shared {
     }
 
     async fn say_goodbye(&self) {
-        if let Err(error) = self.store.touch(clock::now().wall).await {
+        if let Err(error) = self.store.heartbeat(clock::now().wall).await {
             warn!("the time of leaving could not be stored: {}", causes(&error));
         }
         self.store.close().await;
@@ -382,7 +404,7 @@ impl Shared {
 fn first_facts(
     options: &Places,
     config: &Config,
-    jobs: &Arc<BTreeMap<JobName, JobSpec>>,
+    jobs: &Arc<BTreeMap<JobName, Arc<JobSpec>>>,
     host: &str,
 ) -> Facts {
     Facts {

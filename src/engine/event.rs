@@ -1,9 +1,11 @@
 //! What happens to the engine (events, past participles) and what it wants done (effects, imperatives).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::job::JobName;
 use super::ledger::{Answer, Batch};
+use super::pause::Pause;
 use super::run::{Claim, LeftProcess, Report, RunId};
 use super::time::{Monotonic, Timestamp};
 
@@ -27,6 +29,15 @@ pub enum Event {
     CommitFailed {
         /// The batch's number.
         number: u64,
+    },
+    /// The run has been silent for as long as its job may be, and its processes do nothing. Never wrong to send again.
+    Silent {
+        /// The run.
+        run: RunId,
+        /// For how long.
+        for_: Duration,
+        /// What it waits for, in a line.
+        waits_for: Option<String>,
     },
     /// The run's shim is on its way and will report.
     Launched {
@@ -58,6 +69,40 @@ pub enum Event {
         /// For which instant, where that matters.
         at: Option<Timestamp>,
     },
+    /// A person wants a fire made up for that was missed or skipped.
+    CatchUpRequested {
+        /// To answer.
+        request: RequestId,
+        /// The job.
+        job: JobName,
+        /// The fire.
+        at: Timestamp,
+    },
+    /// A person wants a job, or all jobs, not to be started. `since` is now, whatever it says.
+    PauseRequested {
+        /// To answer.
+        request: RequestId,
+        /// The pause.
+        pause: Pause,
+    },
+    /// A person wants a job, or all jobs, started again.
+    ResumeRequested {
+        /// To answer.
+        request: RequestId,
+        /// The job; `None` is every job.
+        job: Option<JobName>,
+        /// Who it is.
+        by: String,
+    },
+    /// A person knows that a job has not succeeded for too long: of a job that is gone it is not told again.
+    AcknowledgeRequested {
+        /// To answer.
+        request: RequestId,
+        /// The job.
+        job: JobName,
+        /// Who it is.
+        by: String,
+    },
     /// A person wants a run to end.
     StopRequested {
         /// To answer.
@@ -69,6 +114,19 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Whether a person asks for something that depends on what has been decided before.
+    pub(super) const fn is_asked_for(&self) -> bool {
+        matches!(
+            self,
+            Self::RunRequested { .. }
+                | Self::CatchUpRequested { .. }
+                | Self::PauseRequested { .. }
+                | Self::ResumeRequested { .. }
+        )
+    }
+}
+
 /// Something to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
@@ -76,6 +134,19 @@ pub enum Effect {
     Commit(Arc<Batch>),
     /// Start the process of a run; its claim is durable.
     Launch(Claim),
+    /// Bring the shim of a run to its gate; its claim is durable. That this fails is no event: there is `Go` for it.
+    Arm(Claim),
+    /// Start the process of a run that is armed, now: through its gate, or without one as by `Launch`. The run goes on
+    /// as one that was launched.
+    Go {
+        /// The run.
+        run: RunId,
+    },
+    /// Let the shim leave its gate without starting anything.
+    Disarm {
+        /// The run.
+        run: RunId,
+    },
     /// Ask the run's shim to end it now.
     Stop {
         /// The run.
@@ -93,8 +164,8 @@ pub enum Effect {
     Reply {
         /// Which.
         request: RequestId,
-        /// The run in question, or why not.
-        answer: Result<RunId, Refusal>,
+        /// The run in question, where there is one; or why not.
+        answer: Result<Option<RunId>, Refusal>,
     },
     /// Tell the log.
     Remark(Remark),
@@ -122,6 +193,28 @@ pub enum Refusal {
         job: JobName,
         /// The run in the way.
         run: RunId,
+    },
+    /// As many runs of the job wait as may.
+    #[error("{limit} runs of {job} wait for run {run}, which is the limit")]
+    QueueFull {
+        /// The job.
+        job: JobName,
+        /// The run that all of them wait for.
+        run: RunId,
+        /// How many may wait.
+        limit: usize,
+    },
+    /// The job, or every job, is not paused.
+    #[error("{} not paused", .job.as_ref().map_or("the jobs are".to_owned(), |job| format!("{job} is")))]
+    NotPaused {
+        /// The job; `None` is every job.
+        job: Option<JobName>,
+    },
+    /// Nobody waits for a success of that job.
+    #[error("there is nothing to acknowledge of {job}")]
+    NothingToAcknowledge {
+        /// The job.
+        job: JobName,
     },
     /// A run cannot be for an instant to come.
     #[error("{at} has not come yet")]

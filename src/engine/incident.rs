@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::job::JobName;
-use super::ledger::{BadRun, Change, Notice, OpenIncident};
+use super::ledger::{Change, OpenIncident};
+use super::notice::{BadRun, End, Notice};
 use super::run::{Claim, Report, Status};
 use super::time::Timestamp;
 
@@ -89,6 +90,7 @@ fn bad_run(claim: &Claim, report: &Report) -> BadRun {
         duration: report.duration,
         timeout: claim.timeout,
         error: report.describe_end(claim.timeout),
+        end: Some(End { exit: report.exit.clone(), stop: report.stop.clone(), oom: report.oom }),
         error_tail: report.error_tail.clone(),
         remark: report.remark.clone(),
         waited_for: report.waited_for.clone(),

@@ -10,10 +10,16 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::policy::{CatchUp, Leftover, Overlap};
+use super::admission::Holds;
+use super::after::After;
+use super::calendar::{Blackout, CalendarRule};
+use super::policy::{Busy, CatchUp, Leftover, Overlap};
 use super::resources::Resources;
+use super::retry::Retry;
 use super::schedule::Schedule;
 use super::stop::StopLadder;
+use super::time::Timestamp;
+use super::watch::{Usual, Watch};
 
 /// The longest job name, in bytes: it becomes a folder, a log stream and a cgroup name.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -89,11 +95,13 @@ pub enum Command {
 }
 
 /// The limit of a run where nothing else is said.
-const TIMEOUT: Duration = Duration::from_hours(1);
+pub const TIMEOUT: Duration = Duration::from_hours(1);
 /// From SIGTERM to SIGKILL where nothing else is said.
 const KILL_GRACE: Duration = Duration::from_secs(10);
 /// How much of a run's output is kept where nothing else is said, bytes.
 const OUTPUT_LIMIT: u64 = 100_000_000;
+/// How many runs of a job may wait where nothing else is said.
+const QUEUE_LIMIT: usize = 10;
 /// How old a missed fire may be where nothing else is said.
 const CATCH_UP_WINDOW: Duration = Duration::from_hours(24);
 /// The file mode creation mask where nothing else is said.
@@ -123,8 +131,34 @@ pub struct JobSpec {
     pub leftover: Leftover,
     /// How much of a run's output is kept, bytes: its beginning and its end. `None` is all of it.
     pub output_limit: Option<u64>,
+    /// How far its start may be spread from its instant; never beyond the next one.
+    pub jitter: Duration,
+    /// Its holidays.
+    pub calendar: Option<CalendarRule>,
+    /// When it is not started.
+    pub blackouts: Vec<Blackout>,
+    /// The first instant at which it may fire.
+    pub from: Option<Timestamp>,
+    /// The first instant at which it no longer fires.
+    pub until: Option<Timestamp>,
     /// What a fire does while a run of the job is active.
     pub overlap: Overlap,
+    /// How many runs of it may wait under `overlap = "queue"`.
+    pub queue_limit: usize,
+    /// The locks and places that a run of it holds.
+    pub holds: Holds,
+    /// What a fire does while one of them is taken.
+    pub busy: Busy,
+    /// Where its runs stand among those that wait: higher is earlier.
+    pub priority: i32,
+    /// What follows a bad end.
+    pub retry: Option<Retry>,
+    /// Which jobs come first.
+    pub after: Option<After>,
+    /// What it is watched for.
+    pub watch: Watch,
+    /// How its limit is learned from its own history (`timeout = "auto"`); [`timeout`](Self::timeout) until then.
+    pub auto_timeout: Option<Usual>,
     /// What follows missed fires.
     pub catch_up: CatchUp,
     /// How old a missed fire may be and still be caught up.
@@ -151,7 +185,7 @@ pub struct JobSpec {
     pub umask: u32,
     /// A fingerprint of the entry, for the history (`config_hash`).
     pub config_hash: String,
-    /// A fingerprint of the schedules and the zone alone: when it changes, the job is accounted for anew from there.
+    /// A fingerprint of what says which instants it fires at: when it changes, it is accounted for anew from there.
     pub schedule_hash: String,
 }
 
@@ -169,7 +203,20 @@ impl JobSpec {
             stop: StopLadder::term(KILL_GRACE),
             leftover: Leftover::default(),
             output_limit: Some(OUTPUT_LIMIT),
+            jitter: Duration::ZERO,
+            calendar: None,
+            blackouts: Vec::new(),
+            from: None,
+            until: None,
             overlap: Overlap::default(),
+            queue_limit: QUEUE_LIMIT,
+            holds: Holds::default(),
+            busy: Busy::default(),
+            priority: 0,
+            retry: None,
+            after: None,
+            watch: Watch::default(),
+            auto_timeout: None,
             catch_up: CatchUp::default(),
             catch_up_window: CATCH_UP_WINDOW,
             alert: Vec::new(),

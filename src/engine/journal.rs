@@ -36,6 +36,11 @@ impl Journal {
         self.gathering.push(change);
     }
 
+    /// The number of the batch that gathers.
+    pub(super) const fn gathering_number(&self) -> u64 {
+        self.last_number + 1
+    }
+
     /// Sends what is ready to be sent: a batch whose pause is over, or what has gathered if none is under way.
     pub(super) fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if let Some(batch) = &self.under_way {

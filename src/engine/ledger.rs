@@ -4,14 +4,16 @@
 //! it already to answer again and change nothing. So every batch may be sent twice, and a store that answers "failed"
 //! after it has committed does no harm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::job::{ChannelName, JobName};
-use super::run::{Claim, LeftProcess, Report, RunId, Status, Trigger};
+use super::notice::Notice;
+use super::pause::Pause;
+use super::reason::Reason;
+use super::run::{Claim, Report, RunId, Status, Trigger};
 use super::time::Timestamp;
+use super::watch::{ConcernKind, SuccessWatch};
 
 /// Changes that become durable together: all that is due at one instant is one batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,33 @@ pub enum Change {
         /// The job.
         job: JobName,
     },
+    /// Nobody was there, or nobody could act, from the one instant to the other: for whoever asks why.
+    Gap {
+        /// The last instant before it.
+        from: Timestamp,
+        /// The first instant after it.
+        until: Timestamp,
+        /// Why.
+        reason: Reason,
+    },
+    /// A job, or every job, is not to be started. Takes the place of an earlier pause of the same.
+    Pause(Pause),
+    /// The pause of a job, or of every job, is over.
+    Resume {
+        /// The job; `None` is every job.
+        job: Option<JobName>,
+        /// Who ended it; `None` if its time was over.
+        by: Option<String>,
+        /// When.
+        at: Timestamp,
+    },
+    /// What is known of a job that must succeed every so often. Takes the place of what was known.
+    KeepWatch(SuccessWatch),
+    /// Nobody waits for a success of this job any more.
+    DropWatch {
+        /// The job.
+        job: JobName,
+    },
     /// Every fire of the job up to here is accounted for. Never goes back.
     Advance {
         /// The job.
@@ -54,13 +83,31 @@ pub enum Change {
         boot_id: String,
     },
     /// A run is to be started (`status` RUNNING) or to wait for its turn (QUEUED). Answered, since another row may
-    /// have the same (job, scheduled instant, attempt). A MISSED row of the same fire gives way: a fire that is made
-    /// up for is its run's row.
+    /// have the same (job, scheduled instant, attempt). A MISSED row of the same fire gives way, and to what a person
+    /// asks for a SKIPPED one too: a fire that is made up for is its run's row. A row that stands for many fires stays:
+    /// it never stood for one with a row of its own.
     Claim {
         /// The promise.
         claim: Claim,
         /// Whether it waits.
         queued: bool,
+    },
+    /// A claim ahead of its instant: there is no row yet. Answered as a claim is; it gives way to nothing.
+    Ahead {
+        /// The promise.
+        claim: Claim,
+    },
+    /// The instant of a claim ahead has come, and its process is started: its row is there from now on.
+    Begin {
+        /// The run.
+        run: RunId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A claim ahead of its instant is taken back; nothing was started.
+    Withdraw {
+        /// The run.
+        run: RunId,
     },
     /// A QUEUED run's turn has come.
     Start {
@@ -72,6 +119,22 @@ pub enum Change {
     /// A fire, or many of one kind in a row, without a run: a MISSED or SKIPPED row. Nothing happens where its
     /// (job, scheduled instant) has a row already.
     Account(Accounted),
+    /// A row that stands for many fires stands for more: it now reaches to `until`.
+    Extend {
+        /// The row's number.
+        run: RunId,
+        /// The last fire.
+        until: Timestamp,
+        /// How many more it stands for.
+        fires: u64,
+    },
+    /// A concern about a run has been told, and is not told again.
+    Told {
+        /// The run.
+        run: RunId,
+        /// What about.
+        concern: ConcernKind,
+    },
     /// What one must know of a run that goes on. Never changes a row that is final.
     Note {
         /// The run.
@@ -141,155 +204,13 @@ pub struct Accounted {
     pub scheduled_at: Timestamp,
     /// The last of many.
     pub scheduled_until: Option<Timestamp>,
-    /// How many fires this row stands for, both ends included.
+    /// How many fires there are from the first to the last, both included. The row stands for those that have no row
+    /// of their own, and is no try of any: its attempt is 0.
     pub fires: u64,
     /// Why, from a closed list.
     pub reason: Reason,
     /// The fingerprint of the job's entry.
     pub config_hash: String,
-}
-
-/// Why a fire has no run of its own: a closed set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// jobd was not running.
-    Down,
-    /// The wall clock passed over it: set forward, or the host slept.
-    ClockMoved,
-    /// jobd was running but could not act in time.
-    Starved,
-    /// jobd stopped after it had decided to start the run and before the job was started.
-    NeverStarted,
-    /// A run of the job was active.
-    Overlap {
-        /// The run in the way.
-        run: RunId,
-    },
-}
-
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Down => f.write_str("jobd was not running"),
-            Self::ClockMoved => f.write_str("the clock passed over it"),
-            Self::Starved => f.write_str("jobd could not act in time"),
-            Self::NeverStarted => f.write_str("jobd stopped before the job was started"),
-            Self::Overlap { run } => write!(f, "run {run} was still active"),
-        }
-    }
-}
-
-/// What a message says, as facts; its words are the channel's business.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Notice {
-    /// A run ended badly: FAILED, TIMEOUT or LOST.
-    Bad(BadRun),
-    /// A job is well again.
-    Recovered {
-        /// The job.
-        job: JobName,
-        /// The good run.
-        run: RunId,
-        /// When the trouble began.
-        since: Timestamp,
-        /// When it was over.
-        at: Timestamp,
-        /// How many runs ended badly.
-        bad_runs: u64,
-    },
-    /// Processes of a run do not die of SIGKILL: it goes on until they do.
-    Unkillable {
-        /// The job.
-        job: JobName,
-        /// The run.
-        run: RunId,
-        /// When SIGKILL was first sent.
-        since: Timestamp,
-        /// The processes.
-        left: Vec<LeftProcess>,
-    },
-    /// Fires were missed: one message per downtime.
-    Missed {
-        /// Why.
-        reason: Reason,
-        /// When jobd was last known to be there.
-        since: Option<Timestamp>,
-        /// When it was there again.
-        until: Timestamp,
-        /// What was missed, by job.
-        jobs: Vec<MissedFires>,
-    },
-}
-
-/// The facts of a run that ended badly.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BadRun {
-    /// The job.
-    pub job: JobName,
-    /// The run.
-    pub run: RunId,
-    /// FAILED, TIMEOUT or LOST.
-    pub status: Status,
-    /// The fire, if it was one.
-    pub scheduled_at: Option<Timestamp>,
-    /// When the job was started, or was due if it never was.
-    pub started_at: Timestamp,
-    /// When it was over.
-    pub ended_at: Timestamp,
-    /// How long it ran.
-    pub duration: Duration,
-    /// Its limit.
-    pub timeout: Option<Duration>,
-    /// How it ended, in words: `exit code 3`, `signal 9`, `chdir: /nope: …`.
-    pub error: String,
-    /// The last lines of its stderr.
-    pub error_tail: String,
-    /// What else one must know.
-    pub remark: Option<String>,
-    /// What the run was waiting for when it was made to end, in a line.
-    #[serde(default)]
-    pub waited_for: Option<String>,
-}
-
-/// The missed fires of one job in one downtime.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MissedFires {
-    /// The job.
-    pub job: JobName,
-    /// The first instant.
-    pub first: Timestamp,
-    /// The last instant.
-    pub last: Timestamp,
-    /// How many fires were missed.
-    pub fires: u64,
-    /// How many of them are made up for.
-    pub caught_up: u64,
-}
-
-impl MissedFires {
-    /// Whether all of them are made up for, within a time that nobody calls a downtime.
-    pub(super) fn is_trifle(&self, now: Timestamp, tolerance: Duration) -> bool {
-        self.caught_up == self.fires && now <= self.first.saturating_add(tolerance).unwrap_or(self.first)
-    }
-
-    /// Joins what is said of the same job.
-    pub(super) fn by_job(all: Vec<Self>) -> Vec<Self> {
-        let mut joined: BTreeMap<JobName, Self> = BTreeMap::new();
-        for missed in all {
-            match joined.get_mut(&missed.job) {
-                None => drop(joined.insert(missed.job.clone(), missed)),
-                Some(known) => {
-                    known.first = known.first.min(missed.first);
-                    known.last = known.last.max(missed.last);
-                    known.fires += missed.fires;
-                    known.caught_up += missed.caught_up;
-                }
-            }
-        }
-        joined.into_values().collect()
-    }
 }
 
 /// The store's answer to a claim.
@@ -321,7 +242,27 @@ pub struct Snapshot {
     pub open: Vec<OpenClaim>,
     /// Open incidents.
     pub incidents: Vec<OpenIncident>,
+    /// Pauses in force, those whose time is over included.
+    pub pauses: Vec<Pause>,
+    /// Jobs that must succeed every so often, configured or not.
+    pub watches: Vec<SuccessWatch>,
+    /// How the jobs that were asked for have ended lately.
+    pub history: BTreeMap<JobName, JobHistory>,
 }
+
+/// How a job's runs have ended lately.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JobHistory {
+    /// How long its last successes took, the latest last: at most [`HISTORY_MAX`].
+    pub successes: Vec<Duration>,
+    /// The ends of its last fires, the latest last: at most [`HISTORY_MAX`]. Of a fire tried more than once the last.
+    pub ends: Vec<(Timestamp, Status)>,
+    /// When it last succeeded.
+    pub last_success: Option<Timestamp>,
+}
+
+/// How far back a job is remembered: enough for a 95th percentile, little enough for a hundred thousand jobs.
+pub const HISTORY_MAX: usize = 50;
 
 /// A job the store knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -334,13 +275,30 @@ pub struct KnownJob {
     pub cursor: Timestamp,
 }
 
+/// How far a claim has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimState {
+    /// Its instant has not come: a process may wait at its gate, and no row is there.
+    Ahead,
+    /// It waits for its turn: QUEUED.
+    Queued,
+    /// It is to be started, or was: RUNNING.
+    Due,
+}
+
 /// A claim that is not settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenClaim {
     /// The promise.
     pub claim: Claim,
-    /// Whether it was waiting for its turn.
-    pub queued: bool,
+    /// How far it has come.
+    pub state: ClaimState,
+    /// How many fires in a row it has kept from starting.
+    pub skips: u64,
+    /// What has been told of it.
+    pub told: BTreeSet<ConcernKind>,
+    /// Since when its row says RUNNING; `None` until it does.
+    pub running_since: Option<Timestamp>,
     /// Whether its row has a note.
     pub noted: bool,
 }
@@ -359,9 +317,15 @@ pub struct OpenIncident {
 }
 
 impl Trigger {
+    /// Whether a SKIPPED row gives way to a claim of this trigger: a person may want what a rule decided against.
+    #[must_use]
+    pub const fn may_undo_skip(self) -> bool {
+        matches!(self, Self::CatchUp | Self::Manual)
+    }
+
     /// Whether a claim of this trigger may be counted as a further try of a fire that has a row.
     #[must_use]
     pub const fn may_repeat(self) -> bool {
-        matches!(self, Self::Manual)
+        matches!(self, Self::Manual | Self::Retry)
     }
 }

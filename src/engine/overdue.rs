@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use super::event::Effect;
 use super::incident::notify;
-use super::ledger::{Change, Notice};
+use super::ledger::Change;
 use super::left::cannot_be_killed;
+use super::notice::Notice;
 use super::run::{Claim, LeftProcess, RunId};
-use super::scheduler::{Phase, Run, Scheduler};
+use super::runs::{Phase, Run};
+use super::scheduler::Scheduler;
 use super::time::{Monotonic, Now, Timestamp};
 
 /// What a shim may take over its limit and grace before it is ended from outside.
@@ -37,8 +39,9 @@ impl Run {
 impl Scheduler {
     /// Ends from outside what its shim does not end.
     pub(super) fn reap_overdue(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        for (id, run) in &mut self.runs {
-            if let Phase::Running { overdue_at: Some(at) } = run.phase
+        for id in self.held.runs() {
+            if let Some(run) = self.runs.get_mut(id)
+                && let Phase::Running { overdue_at: Some(at) } = run.phase
                 && at <= now.monotonic
             {
                 run.phase = Phase::Running { overdue_at: Some(now.monotonic.after(OVERDUE_SLACK)) };

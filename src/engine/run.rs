@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::admission::Holds;
 use super::job::JobName;
 use super::time::{Timestamp, describe_duration};
 use super::words::size;
@@ -30,6 +31,10 @@ pub enum Trigger {
     CatchUp,
     /// A person.
     Manual,
+    /// An earlier try of the same fire, which ended badly.
+    Retry,
+    /// The end of another job.
+    After,
 }
 
 /// A run's status as the table has it: a closed set.
@@ -44,7 +49,7 @@ pub enum Status {
     Success,
     /// The job exited with another code, died by a signal nobody here sent, or could not be started.
     Failed,
-    /// Killed at its time limit.
+    /// Killed at its time limit, or for its silence.
     Timeout,
     /// Killed by a person.
     Killed,
@@ -112,6 +117,9 @@ impl fmt::Display for Status {
 }
 
 impl Trigger {
+    /// Every trigger.
+    pub const ALL: [Self; 5] = [Self::Schedule, Self::CatchUp, Self::Manual, Self::Retry, Self::After];
+
     /// The word in the table and in `JOBD_TRIGGER`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -119,13 +127,15 @@ impl Trigger {
             Self::Schedule => "schedule",
             Self::CatchUp => "catch-up",
             Self::Manual => "manual",
+            Self::Retry => "retry",
+            Self::After => "after",
         }
     }
 
     /// The trigger a word names.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Schedule, Self::CatchUp, Self::Manual].into_iter().find(|t| t.as_str() == word)
+        Self::ALL.into_iter().find(|t| t.as_str() == word)
     }
 }
 
@@ -149,6 +159,11 @@ pub struct Claim {
     /// Which try of the fire this is, from 1; of a claim still to be made by hand, the store counts (see
     /// [`crate::engine::ledger::Answer`]).
     pub attempt: u32,
+    /// Until when it waits, whatever else is free: the delay of a retry, the settling of the host for a catch-up. A
+    /// catch-up that a person asked for has none.
+    pub not_before: Option<Timestamp>,
+    /// The locks and places that it holds while it is active.
+    pub holds: Holds,
     /// When it was decided; names the run folder and stands in for `scheduled_at` where there is none.
     pub claimed_at: Timestamp,
     /// The limit of the run, as its job had it then.
@@ -166,6 +181,13 @@ impl Claim {
     #[must_use]
     pub fn due_at(&self) -> Timestamp {
         self.scheduled_at.unwrap_or(self.claimed_at)
+    }
+
+    /// The instant from which its own lateness counts: what follows from something else, or is made up for, was not
+    /// wanted before that was decided, and what has to wait not before its wait is over.
+    #[must_use]
+    pub fn wanted_since(&self) -> Timestamp {
+        self.due_at().max(self.claimed_at).max(self.not_before.unwrap_or(Timestamp::MIN))
     }
 }
 
@@ -201,6 +223,11 @@ pub enum Stop {
     Manual {
         /// Who: `uid 1000 (mina)`.
         by: String,
+    },
+    /// It said nothing and did nothing.
+    Silence {
+        /// For how long, milliseconds.
+        for_ms: u64,
     },
     /// A signal to its shim that nobody has signed: so a host ends what runs when it shuts down.
     Signal,
@@ -319,7 +346,7 @@ impl Report {
             (Exit::Code(0), None) => Status::Success,
             // A signal that nobody has signed among them: nobody who knows of it wanted this end.
             (Exit::SpawnFailed { .. }, _) | (_, None | Some(Stop::Signal)) => Status::Failed,
-            (_, Some(Stop::Timeout)) => Status::Timeout,
+            (_, Some(Stop::Timeout | Stop::Silence { .. })) => Status::Timeout,
             (_, Some(Stop::Manual { .. })) => Status::Killed,
         }
     }
@@ -356,16 +383,18 @@ impl Report {
             (_, Some(Stop::Timeout)) => {
                 format!("timed out after {}", describe_duration(timeout.unwrap_or(self.duration)))
             }
+            (_, Some(Stop::Silence { for_ms })) => {
+                // Nobody counts milliseconds here.
+                let lasted = Duration::from_secs((for_ms / 1000).max(1));
+                format!("silent for {}, and idle", describe_duration(lasted))
+            }
             (_, Some(Stop::Manual { by })) => format!("killed by {by}"),
             (_, Some(Stop::Signal)) => {
                 "ended by a signal to its shim, as when the host shuts down".to_owned()
             }
             (Exit::Code(code), None) => format!("exit code {code}"),
             (Exit::Signal(signal), None) => {
-                let signal = match signal_name(*signal) {
-                    Some(name) => format!("signal {signal} ({name})"),
-                    None => format!("signal {signal}"),
-                };
+                let signal = describe_signal(*signal);
                 self.oom.map_or(signal.clone(), |oom| oom.describe_end(&signal))
             }
         }
@@ -392,6 +421,15 @@ impl OutOfMemory {
 
     fn describe_limit(self) -> String {
         self.limit.map(|limit| format!(", limit {}", size(limit))).unwrap_or_default()
+    }
+}
+
+/// A signal by its number and, where it has one, its name: `signal 9 (SIGKILL)`.
+#[must_use]
+pub fn describe_signal(signal: i32) -> String {
+    match signal_name(signal) {
+        Some(name) => format!("signal {signal} ({name})"),
+        None => format!("signal {signal}"),
     }
 }
 

@@ -44,6 +44,9 @@ pub struct Now {
     pub wall: Timestamp,
     /// The monotonic clock.
     pub monotonic: Monotonic,
+    /// How long the host has slept since it booted: the monotonic clock stands still then, and this alone tells a
+    /// sleep from a wall clock that was set.
+    pub slept: Duration,
 }
 
 /// A duration as `jobs.toml` would have it: `30m`, `1h30m`, `90s` as `1m30s`, `1.5s`.

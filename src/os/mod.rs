@@ -22,7 +22,7 @@ use std::io;
 
 use nix::errno::Errno;
 
-pub use cgroup::{Cgroup, Missing};
+pub use cgroup::{Cgroup, Entrance, Missing};
 pub use limits::set_nofile_soft;
 pub use lock::{is_locked, try_lock};
 pub use pidfd::Pidfd;
@@ -33,7 +33,7 @@ pub use proc::{
 pub use readable::Readable;
 pub use signals::SignalFd;
 pub use spawn::{Output, Plan, SpawnFailure, Step, spawn};
-pub use stdio::{detach_lock, new_session};
+pub use stdio::{detach_gate, detach_lock, new_session};
 pub use user::{Account, AccountError, Identity, ask_in_time};
 pub use wait::{Ended, Reaped, Usage, reap};
 

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -18,18 +19,30 @@ const FIRST: i32 = 3;
 /// When we are out of descriptors or `/dev/null` cannot be opened.
 pub fn detach_lock() -> io::Result<File> {
     close_inherited()?;
-    let stdin = io::stdin();
-    let number = fcntl(&stdin, FcntlArg::F_DUPFD_CLOEXEC(FIRST))?;
+    detach(io::stdin().as_fd()).map(File::from)
+}
+
+/// Takes standard output as a socket of its own and puts `/dev/null` in its place.
+///
+/// # Errors
+/// When we are out of descriptors or `/dev/null` cannot be opened.
+pub fn detach_gate() -> io::Result<UnixStream> {
+    detach(io::stdout().as_fd()).map(UnixStream::from)
+}
+
+/// A copy of a standard descriptor that exec closes; `/dev/null` takes its place.
+fn detach(standard: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let number = fcntl(standard, FcntlArg::F_DUPFD_CLOEXEC(FIRST))?;
     // SAFETY: fcntl(2) has just made this descriptor, so nobody else owns it.
     #[expect(unsafe_code, reason = "a new descriptor comes as a number")]
-    let lock = unsafe { OwnedFd::from_raw_fd(number) };
-    let null = File::options().read(true).open("/dev/null")?;
-    // SAFETY: both are open descriptors. What is replaced is standard input, which std keeps by number and never
+    let own = unsafe { OwnedFd::from_raw_fd(number) };
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    // SAFETY: both are open descriptors. What is replaced is a standard one, which std keeps by number and never
     // closes.
-    #[expect(unsafe_code, reason = "standard input is replaced under its own number")]
-    let replaced = unsafe { libc::dup2(null.as_raw_fd(), stdin.as_raw_fd()) };
+    #[expect(unsafe_code, reason = "a standard descriptor is replaced under its own number")]
+    let replaced = unsafe { libc::dup2(null.as_raw_fd(), standard.as_raw_fd()) };
     Errno::result(replaced)?;
-    Ok(File::from(lock))
+    Ok(own)
 }
 
 fn close_inherited() -> io::Result<()> {

@@ -131,7 +131,8 @@ mod tests {
     use crate::engine::time::{Monotonic, Now, Timestamp};
 
     const LIMIT: u64 = 400_000;
-    const NOW: Now = Now { wall: Timestamp::UNIX_EPOCH, monotonic: Monotonic::new(Duration::ZERO) };
+    const NOW: Now =
+        Now { wall: Timestamp::UNIX_EPOCH, monotonic: Monotonic::new(Duration::ZERO), slept: Duration::ZERO };
 
     /// The content of line `n`, by which it is known to be whole: NUL bytes and all.
     fn content(n: usize) -> Vec<u8> {

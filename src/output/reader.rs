@@ -213,7 +213,8 @@ mod tests {
             let file = tempfile::tempfile().unwrap();
             let mut writer = super::super::Writer::new(file, None);
             let wall = Timestamp::UNIX_EPOCH;
-            let now = Now { wall, monotonic: Monotonic::new(std::time::Duration::ZERO) };
+            let zero = std::time::Duration::ZERO;
+            let now = Now { wall, monotonic: Monotonic::new(zero), slept: zero };
             let mut written = [Vec::new(), Vec::new()];
             for (is_err, bytes) in &pieces {
                 let stream = if *is_err { Stream::Stderr } else { Stream::Stdout };

@@ -477,6 +477,7 @@ mod tests {
         Now {
             wall: Timestamp::UNIX_EPOCH + Duration::from_millis(ms),
             monotonic: Monotonic::new(Duration::from_millis(ms)),
+            slept: Duration::ZERO,
         }
     }
 
@@ -566,8 +567,7 @@ mod tests {
     #[test]
     fn times_do_not_go_back_with_the_clock() {
         let mut writer = writer(usize::MAX);
-        let back =
-            |wall_ms, monotonic_ms| Now { wall: at(wall_ms).wall, monotonic: at(monotonic_ms).monotonic };
+        let back = |wall_ms, monotonic_ms| Now { wall: at(wall_ms).wall, ..at(monotonic_ms) };
         writer.write(Stream::Stdout, b"before\n", back(9_000, 0));
         writer.write(Stream::Stdout, b"after\n", back(1_000, 1));
         writer.write(Stream::Stderr, b"later\n", back(9_500, 2));

@@ -1,6 +1,7 @@
 //! Starting a shim: the folder, the spec, the lock, and then the process.
 
 use std::env;
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -8,9 +9,13 @@ use std::process::Stdio;
 use tokio::process::{Child, Command};
 use tokio::task::JoinError;
 
+use super::gate::Gate;
 use crate::failpoint::{self, Failpoint};
 use crate::os;
 use crate::run::{RunError, RunFolder, RunSpec};
+
+/// Tells a shim to wait at its gate, which is its standard output.
+const GATE_FLAG: &str = "--gate";
 
 /// Why a run could not be launched. Nothing has been started then.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +79,12 @@ pub struct Shim {
 }
 
 impl Shim {
+    /// Waits until it has ended.
+    pub async fn ended(&mut self) {
+        // An error means that somebody else has waited for our child: then it has ended.
+        let _ = self.child.wait().await;
+    }
+
     /// Its pid; `None` once it has been waited for.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
@@ -100,26 +111,65 @@ impl Launcher {
     /// When a step fails; nothing has been started then, the lock is free, and the launch may be tried again on the
     /// same folder.
     pub async fn launch(&self, folder: &RunFolder, spec: &RunSpec) -> Result<Shim, LaunchError> {
-        let (prepared, contents) = (folder.clone(), spec.clone());
-        // Several syncs of the disk: not for a thread that others wait for.
-        let lock = tokio::task::spawn_blocking(move || prepare(&prepared, &contents));
-        let lock = lock.await.map_err(stopping)??;
+        let lock = aside(folder, spec, prepare).await?;
         Failpoint::BeforeFork.pass();
+        let shim = self.spawn(folder, spec, lock, &[], Stdio::null());
+        Failpoint::AfterFork.pass();
+        shim
+    }
+
+    /// Starts the shim of a run that waits at its gate. When this returns, the shim has the lock, and is on its way to
+    /// the gate.
+    ///
+    /// # Errors
+    /// As those of [`launch`](Self::launch).
+    pub async fn arm(&self, folder: &RunFolder, spec: &RunSpec) -> Result<(Shim, Gate), LaunchError> {
+        let lock = aside(folder, spec, prepare_ahead).await?;
+        let failed = |source| LaunchError::Spawn { shim: self.shim.clone(), source };
+        let (gate, theirs) = Gate::new().map_err(failed)?;
+        let shim = self.spawn(folder, spec, lock, &[GATE_FLAG], Stdio::from(theirs))?;
+        Ok((shim, gate))
+    }
+
+    fn spawn(
+        &self,
+        folder: &RunFolder,
+        spec: &RunSpec,
+        lock: File,
+        flags: &[&str],
+        stdout: Stdio,
+    ) -> Result<Shim, LaunchError> {
         let mut command = Command::new(&self.shim);
-        command.arg(folder.path()).current_dir("/");
+        command.args(flags).arg(folder.path()).current_dir("/");
         command.env_clear().env("LANG", &spec.lang);
-        if let Some(place) = env::var_os(failpoint::VARIABLE) {
-            command.env(failpoint::VARIABLE, place);
+        for name in failpoint::INHERITED {
+            command.envs(env::var_os(name).map(|value| (name, value)));
         }
-        command.stdin(Stdio::from(lock)).stdout(Stdio::null()).stderr(Stdio::inherit());
+        command.stdin(Stdio::from(lock)).stdout(stdout).stderr(Stdio::inherit());
         let spawned =
             command.spawn().map_err(|source| LaunchError::Spawn { shim: self.shim.clone(), source });
         // The command holds our copy of the lock until it is dropped, here. Closing is no unlocking: the shim's copy
         // keeps it held.
         drop(command);
-        Failpoint::AfterFork.pass();
         Ok(Shim { child: spawned? })
     }
+}
+
+/// Prepares on a thread that nobody waits for.
+async fn aside(
+    folder: &RunFolder,
+    spec: &RunSpec,
+    prepare: fn(&RunFolder, &RunSpec) -> Result<File, LaunchError>,
+) -> Result<File, LaunchError> {
+    let (prepared, contents) = (folder.clone(), spec.clone());
+    tokio::task::spawn_blocking(move || prepare(&prepared, &contents)).await.map_err(stopping)?
+}
+
+/// Prepares a run whose row will come after its start: until then the folder is the only sign of it.
+fn prepare_ahead(folder: &RunFolder, spec: &RunSpec) -> Result<File, LaunchError> {
+    let lock = prepare(folder, spec)?;
+    folder.keep()?;
+    Ok(lock)
 }
 
 /// Why a task on another thread did not end: the runtime is shutting down. A panic in it is a panic here.
@@ -130,8 +180,8 @@ fn stopping(error: JoinError) -> LaunchError {
     }
 }
 
-/// All that must be durable before a process is started. Returns the lock, held.
-fn prepare(folder: &RunFolder, spec: &RunSpec) -> Result<std::fs::File, LaunchError> {
+/// All that must be there before a process is started. Returns the lock, held.
+fn prepare(folder: &RunFolder, spec: &RunSpec) -> Result<File, LaunchError> {
     folder.create()?;
     let lock = folder.create_lock()?;
     let failed = |source| LaunchError::Lock { path: folder.lock_path(), source };
@@ -143,6 +193,5 @@ fn prepare(folder: &RunFolder, spec: &RunSpec) -> Result<std::fs::File, LaunchEr
     }
     Failpoint::BeforeSpec.pass();
     folder.write_spec(spec)?;
-    // Writing the spec has synced the folder, and with it the lock's name.
     Ok(lock)
 }

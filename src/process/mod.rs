@@ -5,6 +5,7 @@
 
 mod examine;
 mod finding;
+mod gate;
 mod launch;
 mod remains;
 mod stop;
@@ -12,6 +13,7 @@ mod watch;
 
 pub use examine::{ExamineError, examine};
 pub use finding::{Finding, inspect};
+pub use gate::Gate;
 pub use launch::{LaunchError, Launcher, Shim};
 pub use stop::{StopError, reap, stop, stuck};
-pub use watch::{until_stuck, watch};
+pub use watch::{until_silent, until_stuck, watch};

@@ -11,7 +11,7 @@ use crate::engine::left::cannot_be_killed;
 use crate::engine::run::{Exit, Report, Tree};
 use crate::engine::time::Timestamp;
 use crate::os::{self, Pidfd};
-use crate::run::{Mark, RunError, RunFolder, Stuck};
+use crate::run::{Mark, RunError, RunFolder, Silent, Stuck};
 
 /// How soon a shim is looked at again that holds the lock and has not written its mark: it is about to.
 const MARK_INTERVAL: Duration = Duration::from_millis(20);
@@ -21,6 +21,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How soon it is looked again whether processes of a run do not die: it is rare, and a person is to be told who cannot
 /// do much about it.
 const STUCK_INTERVAL: Duration = Duration::from_secs(5);
+/// How soon it is looked again whether a run has fallen silent: it may be silent for minutes.
+const SILENT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Waits until a run is over, and says how it ended. With the shim that was launched for it, or without one for a
 /// run that is found active after a restart of jobd.
@@ -67,6 +69,19 @@ pub async fn until_stuck(folder: &RunFolder) -> Result<Stuck, RunError> {
         if let Some(stuck) = folder.stuck()? {
             return Ok(stuck);
         }
+    }
+}
+
+/// Waits until the shim of a run leaves word that it says nothing and does nothing; for ever, if it never does.
+///
+/// # Errors
+/// When the word cannot be read, or a newer jobd wrote it.
+pub async fn until_silent(folder: &RunFolder) -> Result<Silent, RunError> {
+    loop {
+        if let Some(silent) = folder.silent()? {
+            return Ok(silent);
+        }
+        sleep(SILENT_INTERVAL).await;
     }
 }
 

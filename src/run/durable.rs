@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all, also after a power cut.
+//! Files that are there whole or not at all; most of them also after a power cut.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -17,16 +17,28 @@ const FILE_MODE: u32 = 0o600;
 /// # Errors
 /// When a step fails; the file is then as it was before.
 pub fn write_durably(path: &Path, contents: &[u8]) -> io::Result<()> {
+    replace(path, contents, File::sync_all)?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Writes a file under a temporary name and renames it: whole or not at all for whoever reads it in this boot.
+///
+/// # Errors
+/// When a step fails; the file is then as it was before.
+pub(super) fn write_whole(path: &Path, contents: &[u8]) -> io::Result<()> {
+    replace(path, contents, |_| Ok(()))
+}
+
+fn replace(path: &Path, contents: &[u8], sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     let temporary = temporary_name(path);
     let mut file = create(&temporary)?;
-    let written = file.write_all(contents).and_then(|()| file.sync_all());
+    let written = file.write_all(contents).and_then(|()| sync(&file));
     let renamed = written.and_then(|()| fs::rename(&temporary, path));
     if renamed.is_err() {
         // What could not be finished only takes room, on a disk that may have none.
         let _ = fs::remove_file(&temporary);
     }
-    renamed?;
-    path.parent().map_or(Ok(()), sync_folder)
+    renamed
 }
 
 /// Makes the entries of a folder durable.
@@ -37,23 +49,23 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Makes a folder and those above it down from `root`, which exists, and makes their names durable.
+/// Makes a folder and those above it down from `root`, which exists. All names but its own are durable then: a new
+/// folder among many becomes so when something in it has to be.
 ///
 /// # Errors
 /// When one cannot be made. A folder that is there already is no error.
 pub fn make_folder(root: &Path, path: &Path) -> io::Result<()> {
-    if path == root || path.is_dir() {
-        return Ok(());
-    }
     let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    make_folder(root, parent)?;
+    if parent != root && !parent.is_dir() {
+        make_folder(root, parent)?;
+        sync_folder(parent.parent().unwrap_or(root))?;
+    }
     match DirBuilder::new().mode(FOLDER_MODE).create(path) {
         // Whatever umask jobd was started with: a job of another user has to get to its message file.
-        Ok(()) => fs::set_permissions(path, Permissions::from_mode(FOLDER_MODE))?,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error),
+        Ok(()) => fs::set_permissions(path, Permissions::from_mode(FOLDER_MODE)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
     }
-    sync_folder(parent)
 }
 
 /// Room on the disk for a file that must not fail to be written later on.
@@ -90,7 +102,13 @@ impl Reserved {
         if temporary.exists() {
             fs::rename(temporary, &self.path)?;
         }
-        self.path.parent().map_or(Ok(()), sync_folder)
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        sync_folder(folder)?;
+        // The folder's own name was left to this moment. Where its parent is somebody else's, it is theirs to keep.
+        match folder.parent().map_or(Ok(()), sync_folder) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        }
     }
 }
 

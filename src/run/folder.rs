@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EVIDENCE_VERSION, MARK_VERSION, RESULT_VERSION, SPEC_VERSION, STUCK_VERSION};
-use super::{Evidence, Mark, RunError, RunResult, RunSpec, Stuck, durable, parse, to_line};
+use super::{EVIDENCE_VERSION, MARK_VERSION, RESULT_VERSION, SILENT_VERSION, SPEC_VERSION, STUCK_VERSION};
+use super::{Evidence, Mark, RunError, RunResult, RunSpec, Silent, Stuck, durable, parse, to_line};
 use crate::engine::run::RunId;
 use crate::engine::time::Timestamp;
 
@@ -47,7 +47,8 @@ impl RunFolder {
         Self { path }
     }
 
-    /// Makes the folder, durably, below a state directory that exists.
+    /// Makes the folder below a state directory that exists. Its own name becomes durable with its result, or when it
+    /// is [kept](Self::keep).
     ///
     /// # Errors
     /// When it cannot be made.
@@ -55,6 +56,32 @@ impl RunFolder {
         // From the state directory: <state>/runs/<date>/<run id>.
         let state = self.path.ancestors().nth(3).unwrap_or(Path::new("/"));
         durable::make_folder(state, &self.path).map_err(RunError::io("make", &self.path))
+    }
+
+    /// Makes its own name durable as well, for whoever has to know after a power cut that it was there.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn keep(&self) -> Result<(), RunError> {
+        let folder_above = self.path.parent().unwrap_or(Path::new("/"));
+        durable::sync_folder(folder_above).map_err(RunError::io("sync", folder_above))
+    }
+
+    /// Removes the folder with all that is in it: of a run that was never started. That it is gone already is no error.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn discard(&self) -> Result<(), RunError> {
+        // The lock goes first: who finds a folder without one knows that nobody holds it.
+        for path in [self.lock_path(), self.spec_path()] {
+            let _ = fs::remove_file(path);
+        }
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(RunError::io("remove", &self.path)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Its path.
@@ -105,6 +132,12 @@ impl RunFolder {
         self.path.join("stuck.json")
     }
 
+    /// Since when the run says nothing and does nothing.
+    #[must_use]
+    pub fn silent_path(&self) -> PathBuf {
+        self.path.join("silent.json")
+    }
+
     /// What its processes were doing before they were made to end.
     #[must_use]
     pub fn evidence_path(&self) -> PathBuf {
@@ -128,13 +161,13 @@ impl RunFolder {
         read(&self.evidence_path(), EVIDENCE_VERSION)
     }
 
-    /// Writes the spec, durably.
+    /// Writes the spec, whole or not at all. A power cut may take it away.
     ///
     /// # Errors
     /// When the disk fails or is full.
     pub fn write_spec(&self, spec: &RunSpec) -> Result<(), RunError> {
         let path = self.spec_path();
-        durable::write_durably(&path, &to_line(&path, spec)?).map_err(RunError::io("write", &path))
+        durable::write_whole(&path, &to_line(&path, spec)?).map_err(RunError::io("write", &path))
     }
 
     /// Reads the spec; `None` if there is none.
@@ -176,6 +209,23 @@ impl RunFolder {
     /// When it cannot be read, is corrupt or newer than this build.
     pub fn stuck(&self) -> Result<Option<Stuck>, RunError> {
         read(&self.stuck_path(), STUCK_VERSION)
+    }
+
+    /// Leaves word, durably, that the run says nothing and does nothing.
+    ///
+    /// # Errors
+    /// When the disk fails or is full.
+    pub fn write_silent(&self, silent: &Silent) -> Result<(), RunError> {
+        let path = self.silent_path();
+        durable::write_durably(&path, &to_line(&path, silent)?).map_err(RunError::io("write", &path))
+    }
+
+    /// Reads since when the run says nothing; `None` if the shim has not said so.
+    ///
+    /// # Errors
+    /// When it cannot be read, is corrupt or newer than this build.
+    pub fn silent(&self) -> Result<Option<Silent>, RunError> {
+        read(&self.silent_path(), SILENT_VERSION)
     }
 
     /// Opens the lock file; `None` if there is none.
@@ -259,10 +309,10 @@ mod tests {
         assert!(folder.result().unwrap().is_none());
         fs::write(folder.result_path(), "{\"version\":1,\"ex").unwrap();
         assert!(matches!(folder.result(), Err(RunError::Corrupt { .. })));
-        fs::write(folder.result_path(), "{\"version\":2,\"new\":\"shape\"}").unwrap();
+        fs::write(folder.result_path(), "{\"version\":3,\"new\":\"shape\"}").unwrap();
         let error = folder.result().unwrap_err();
-        assert!(matches!(error, RunError::Newer { version: 2, .. }));
-        assert!(error.to_string().contains("this jobd reads up to version 1"));
+        assert!(matches!(error, RunError::Newer { version: 3, .. }));
+        assert!(error.to_string().contains("this jobd reads up to version 2"));
     }
 
     #[test]

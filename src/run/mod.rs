@@ -1,13 +1,20 @@
 //! The run folder: what jobd and a shim tell each other, in files that survive both.
 //!
-//! **Invariant:** each file is written by one side, once, and durably before the other side is told of it. A reader
+//! **Invariant:** each file is written by one side, once, and whole before the other side is told of it. A reader
 //! tolerates fields it does not know, and refuses a version it does not know.
+//!
+//! What a start waits for is not synced: the folder's name, the spec, the lock and its mark. They matter only to a jobd
+//! that is started again in the same boot, and there a `kill -9` of everything leaves the kernel's own memory as it
+//! was. After a power cut it is another boot, in which no process of a run can be alive, and none of these files could
+//! tell whether the job was started: a claim that says RUNNING is LOST then, unless its result is there. The result is
+//! durable before the lock is released, with the names of the folder and of all above it.
 
 mod durable;
 pub mod evidence;
 mod folder;
 mod mark;
 mod result;
+mod silent;
 mod spec;
 mod stuck;
 
@@ -24,18 +31,21 @@ pub use evidence::Evidence;
 pub use folder::{RunFolder, find};
 pub use mark::{Mark, Started};
 pub use result::RunResult;
+pub use silent::Silent;
 pub use spec::RunSpec;
 pub use stuck::Stuck;
 
 /// The version of `spec.json` that this build writes, and the newest that it reads. It goes up with every field that a
 /// shim must not pass over: one that knows fewer limits than the spec has must not run it without them.
-pub const SPEC_VERSION: u32 = 2;
+pub const SPEC_VERSION: u32 = 3;
 /// The same of the mark.
 pub const MARK_VERSION: u32 = 1;
-/// The same of `result.json`.
-pub const RESULT_VERSION: u32 = 1;
+/// The same of `result.json`: an end for silence came with version 2.
+pub const RESULT_VERSION: u32 = 2;
 /// The same of `stuck.json`.
 pub const STUCK_VERSION: u32 = 1;
+/// The same of `silent.json`.
+pub const SILENT_VERSION: u32 = 1;
 /// The same of `evidence.json`.
 pub const EVIDENCE_VERSION: u32 = 1;
 

@@ -13,6 +13,7 @@ use crate::engine::resources::Resources;
 use crate::engine::run::{Claim, RunId, Trigger};
 use crate::engine::stop::StopLadder;
 use crate::engine::time::Timestamp;
+use crate::engine::watch::Silence;
 
 /// One run, complete: a shim reads nothing else of jobd's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,9 @@ pub struct RunSpec {
     /// How it is made to end. Version 1 had a grace here, and SIGTERM was all that went ahead of it.
     #[serde(alias = "kill_grace_ms", deserialize_with = "ladder")]
     pub stop: StopLadder,
+    /// When the run counts as silent, and what then happens.
+    #[serde(default)]
+    pub silence: Option<Silence>,
     /// What becomes of processes that outlive a main process that succeeded.
     #[serde(default)]
     pub leftover: Leftover,
@@ -120,6 +124,7 @@ impl RunSpec {
             umask: job.umask,
             timeout_ms: claim.timeout.map(milliseconds),
             stop: job.stop.clone(),
+            silence: job.watch.silence,
             leftover: job.leftover,
             output_limit: job.output_limit,
             stdin: job.stdin.clone(),

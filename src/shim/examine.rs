@@ -143,6 +143,16 @@ impl<'a> Examiner<'a> {
         !self.own.is_empty() && self.gathering.is_none()
     }
 
+    /// Whether something is being gathered.
+    pub(super) const fn is_busy(&self) -> bool {
+        self.gathering.is_some()
+    }
+
+    /// Takes the evidence of a run that goes on.
+    pub(super) const fn take_evidence(&mut self) -> Option<Evidence> {
+        self.evidence.take()
+    }
+
     /// The evidence, if some was taken.
     pub(super) fn into_evidence(self) -> Option<Evidence> {
         self.evidence

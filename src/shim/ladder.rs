@@ -172,6 +172,11 @@ impl Ladder {
         }
     }
 
+    /// Whether the end is decided, or has begun.
+    pub(super) fn is_ending(&self) -> bool {
+        self.rung != Rung::Running
+    }
+
     /// Since when SIGKILL has been sent in vain, if it has.
     pub(super) const fn stuck_since(&self) -> Option<Monotonic> {
         match self.rung {

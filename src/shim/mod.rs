@@ -6,17 +6,21 @@
 //!
 //! Before it ends a run it looks why: by a process of its own ([`evidence`]), for which it does not wait.
 //!
-//! **Invariant:** one thread, but for a look-up of users that is over before the fork; the mark is durable before the
+//! Started ahead of its instant it does all of that but for the start, and waits at its `gate`.
+//!
+//! **Invariant:** one thread, but for a look-up of users that is over before the fork; the mark is written before the
 //! job is started, and the result is durable before the lock is released. No failure of the output's disk stops a job,
 //! and none of jobd's.
 
 mod environment;
 pub mod evidence;
 mod examine;
+mod gate;
 mod ladder;
 mod memory;
 mod prepare;
 mod report;
+mod silence;
 mod start;
 mod streams;
 mod supervise;
@@ -38,6 +42,7 @@ use crate::failpoint::Failpoint;
 use crate::os::{self, Cgroup, SignalFd};
 use crate::output::Writer;
 use crate::run::{Mark, Reserved, RunError, RunFolder, RunResult, RunSpec, Started};
+use gate::Gate;
 use memory::Watch;
 use prepare::{Failure, Prepared};
 use start::Begun;
@@ -84,12 +89,22 @@ fn system(action: &'static str) -> impl FnOnce(io::Error) -> ShimError {
     move |source| ShimError::System { action, source }
 }
 
+/// When a shim starts its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// At once.
+    Now,
+    /// When the gate, its standard output, is opened; if it never is, the shim leaves without a trace.
+    AtGate,
+}
+
 /// Runs the job of a run folder to its end.
 ///
 /// # Errors
 /// When the run could not be begun, or its result not be written.
-pub fn run(folder: PathBuf) -> Result<(), ShimError> {
+pub fn run(folder: PathBuf, begin: Begin) -> Result<(), ShimError> {
     let lock = os::detach_lock().map_err(system("take over the lock"))?;
+    let gate = (begin == Begin::AtGate).then(Gate::take).transpose().map_err(system("take over the gate"))?;
     let folder = RunFolder::at(folder);
     check_lock(&folder, &lock)?;
     os::new_session().map_err(system("begin a session"))?;
@@ -103,15 +118,31 @@ pub fn run(folder: PathBuf) -> Result<(), ShimError> {
     }
     let result = Reserved::new(&folder.result_path(), RESULT_BYTES).map_err(system("reserve room"))?;
     let log = create_output(&folder).map_err(system("create output.log"))?;
-    let oom_score_adj = protect();
-    let report = match prepare::prepare(&folder, &spec, oom_score_adj) {
-        Ok(prepared) => supervise(&folder, &spec, &lock, &prepared, signals, log)?,
+    let ready = Ready::new(&folder, &spec)?;
+    if let Some(gate) = gate {
+        // What fails ahead of the instant is tried again at the instant, and told then.
+        let is_open = ready.is_ok() && gate.wait(&signals);
+        if !is_open {
+            leave(&folder, ready.ok());
+            return Ok(());
+        }
+        Failpoint::AfterGate.pass();
+    }
+    let report = match ready {
+        Ok(ready) => supervise(&folder, &spec, &lock, ready, signals, log)?,
         Err(failure) => not_started(failure),
     };
     Failpoint::BeforeResult.pass();
     write_result(&result, report)?;
     Failpoint::AfterResult.pass();
     Ok(())
+}
+
+/// Nothing was started, and nobody is to find that it was meant to be. The lock is released after this, by the end.
+fn leave(folder: &RunFolder, ready: Option<Ready>) {
+    ready.and_then(|ready| ready.cgroup).iter().for_each(Cgroup::remove);
+    // What could not be removed is removed by the next jobd.
+    let _ = folder.discard();
 }
 
 /// The descriptor must be the lock of this very folder, held; and the run must not have been started before.
@@ -147,26 +178,44 @@ fn protect() -> Option<i32> {
     (after != job).then_some(job)
 }
 
+/// All that a run has before its job is started.
+struct Ready {
+    prepared: Prepared,
+    cgroup: Option<Cgroup>,
+    remarks: Vec<String>,
+    mark: Mark,
+}
+
+impl Ready {
+    /// Settles who, where and with what, and makes the group.
+    fn new(folder: &RunFolder, spec: &RunSpec) -> Result<Result<Self, Failure>, ShimError> {
+        let pid = std::process::id();
+        let oom_score_adj = protect();
+        let ready = prepare::prepare(folder, spec, oom_score_adj)
+            .and_then(|prepared| start::group(spec, pid).map(|group| (prepared, group)));
+        let (prepared, (cgroup, remarks)) = match ready {
+            Ok(ready) => ready,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let mark = our_mark(pid, cgroup.as_ref())?;
+        Ok(Ok(Self { prepared, cgroup, remarks, mark }))
+    }
+}
+
 fn supervise(
     folder: &RunFolder,
     spec: &RunSpec,
     lock: &File,
-    prepared: &Prepared,
+    ready: Ready,
     signals: SignalFd,
     log: File,
 ) -> Result<Report, ShimError> {
-    let pid = std::process::id();
-    let (cgroup, remarks) = match start::group(spec, pid) {
-        Ok(group) => group,
-        Err(failure) => return Ok(not_started(failure)),
-    };
-    let mut mark = our_mark(pid, cgroup.as_ref())?;
+    let Ready { prepared, cgroup, remarks, mut mark } = ready;
     Failpoint::BeforeMark.pass();
     mark.write(lock, &folder.lock_path())?;
-    lock.sync_all().map_err(system("sync the mark"))?;
     Failpoint::AfterMark.pass();
     let memory = Watch::begin();
-    let begun = match start::start(spec, prepared, cgroup, remarks) {
+    let begun = match start::start(spec, &prepared, cgroup, remarks) {
         Ok(begun) => begun,
         Err(failure) => return Ok(not_started(failure)),
     };

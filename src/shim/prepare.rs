@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,7 +14,7 @@ use super::environment::{entries, environment};
 use super::start::patiently;
 use crate::engine::job::Command;
 use crate::engine::resources::{IoPriority, Rlimit, RlimitPair};
-use crate::os::{self, Account, AccountError, Identity, Plan, SpawnFailure, Step};
+use crate::os::{self, Account, AccountError, Entrance, Identity, Plan, SpawnFailure, Step};
 use crate::run::{RunFolder, RunSpec};
 
 /// How long the name service may take to say who the job's user is.
@@ -53,7 +53,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// What the child does, with the group to join.
-    pub(super) fn plan<'a>(&'a self, cgroup: Option<&'a File>) -> Plan<'a> {
+    pub(super) fn plan<'a>(&'a self, cgroup: Option<&'a Entrance>) -> Plan<'a> {
         Plan {
             argv: &self.argv,
             programs: &self.programs,

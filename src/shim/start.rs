@@ -101,10 +101,10 @@ pub(super) fn start(
 
 fn spawn(prepared: &Prepared, cgroup: Option<&Cgroup>) -> Result<(Now, u32, Output), SpawnFailure> {
     let attempt = || {
-        let members = cgroup.map(Cgroup::members).transpose();
-        let members = members.map_err(|error| SpawnFailure::of(Step::Cgroup, &error))?;
+        let entrance = cgroup.map(Cgroup::entrance).transpose();
+        let entrance = entrance.map_err(|error| SpawnFailure::of(Step::Cgroup, &error))?;
         let started = clock::now();
-        let (pid, output) = os::spawn(&prepared.plan(members.as_ref()))?;
+        let (pid, output) = os::spawn(&prepared.plan(entrance.as_ref()))?;
         Ok((started, pid, output))
     };
     patiently(|failure: &SpawnFailure| failure.is_shortage(), attempt)

@@ -69,6 +69,11 @@ impl Streams {
         self.open().next().is_none()
     }
 
+    /// How much the job has written so far, bytes.
+    pub(super) fn received(&self) -> u64 {
+        self.log.received()
+    }
+
     /// When [`Streams::flush`] has something to do.
     pub(super) fn flush_at(&self) -> Option<Monotonic> {
         self.log.flush_at()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -9,16 +10,18 @@ use nix::sys::signal::Signal;
 use super::examine::Examiner;
 use super::ladder::{Act, DRAIN_LIMIT, EXAMINE_MAX, Ladder};
 use super::report::{self, LEFT_MAX};
+use super::silence::{Activity, Watch};
 use super::streams::Streams;
 use crate::clock;
 use crate::engine::left::{could_not_be_killed, live_on};
 use crate::engine::policy::Leftover;
 use crate::engine::run::{Exit, LeftProcess, Report, Stop};
 use crate::engine::time::{Monotonic, Now};
+use crate::engine::watch::SilenceAction;
 use crate::engine::words::causes;
 use crate::os::{self, Cgroup, Ended, Process, Reaped, SignalFd, Usage};
 use crate::output::Stream;
-use crate::run::{RunFolder, RunSpec, Stuck};
+use crate::run::{RunFolder, RunSpec, Silent, Stuck};
 
 /// The longest wait, ms: the loop looks around that often even if nothing happens.
 const WAIT_MS_MAX: u128 = 60_000;
@@ -45,6 +48,9 @@ pub(super) struct Supervisor<'a> {
     /// What does not die of SIGKILL, and whether word of it has been left.
     stuck: Vec<LeftProcess>,
     stuck_told: bool,
+    silence: Watch,
+    /// Since when the run is silent, while it is being looked at why.
+    silent_since: Option<Monotonic>,
     remarks: Vec<String>,
 }
 
@@ -72,6 +78,8 @@ impl<'a> Supervisor<'a> {
             left: Vec::new(),
             stuck: Vec::new(),
             stuck_told: false,
+            silence: Watch::new(spec.silence, started.monotonic),
+            silent_since: None,
             remarks: Vec::new(),
         }
     }
@@ -93,6 +101,7 @@ impl<'a> Supervisor<'a> {
             }
             self.streams.flush(now);
             self.listen(now);
+            self.watch_silence(now);
             while let Some(act) = self.due(now.monotonic) {
                 self.act(act, now);
             }
@@ -116,7 +125,8 @@ impl<'a> Supervisor<'a> {
 
     fn timeout(&self, now: Monotonic) -> PollTimeout {
         let drained = self.gone_since.map(|since| since.after(DRAIN_LIMIT));
-        let steps = [self.ladder.next_at(), self.examiner.next_at()].into_iter().flatten().min();
+        let steps = [self.ladder.next_at(), self.examiner.next_at(), self.silence.next_at()];
+        let steps = steps.into_iter().flatten().min();
         let next = steps.filter(|_| self.gone_since.is_none());
         let next = [next, self.streams.flush_at(), drained].into_iter().flatten().min();
         // Rounded up: woken too early, the loop would turn at full speed for the last part of a millisecond.
@@ -219,6 +229,49 @@ impl<'a> Supervisor<'a> {
         if self.examiner.read(now.monotonic) {
             self.ladder.examined(now.monotonic);
         }
+    }
+
+    /// Looks whether the run has fallen silent. Then it is ended, or it is looked why and word of it is left.
+    fn watch_silence(&mut self, now: Now) {
+        if self.exit.is_some() || self.ladder.is_ending() {
+            self.silence = Watch::new(None, now.monotonic);
+            self.silent_since = None;
+            return;
+        }
+        if let Some(since) = self.silent_since.filter(|_| !self.examiner.is_busy()) {
+            self.silent_since = None;
+            self.tell_silent(since, now);
+        }
+        if self.silence.next_at().is_none_or(|at| at > now.monotonic) {
+            return;
+        }
+        let activity = Activity::of(&self.processes(), self.streams.received());
+        match self.silence.look(now.monotonic, activity) {
+            None => {}
+            Some((since, SilenceAction::Kill)) => {
+                let stop = Stop::Silence { for_ms: milliseconds(now.monotonic.since(since)) };
+                if let Some(act) = self.ladder.stop(now.monotonic, stop) {
+                    self.act(act, now);
+                }
+            }
+            Some((since, SilenceAction::Warn)) => {
+                self.examiner.examine(now, now.monotonic.after(EXAMINE_MAX));
+                self.silent_since = Some(since);
+            }
+        }
+    }
+
+    /// Leaves word of a silence, for jobd to tell, with what the run was found to wait for. A disk that refuses the
+    /// word is a matter of its own: the run goes on.
+    fn tell_silent(&mut self, since: Monotonic, now: Now) {
+        let evidence = self.examiner.take_evidence();
+        let written = evidence.iter().map(|evidence| self.folder.write_evidence(evidence));
+        self.remarks.extend(written.filter_map(|written| Some(causes(&written.err()?))));
+        let lasted = now.monotonic.since(since);
+        let since = now.wall.saturating_sub(lasted).unwrap_or(now.wall);
+        let waits_for = evidence.and_then(|evidence| evidence.summary);
+        let word = self.folder.write_silent(&Silent::new(since, milliseconds(lasted), waits_for));
+        self.remarks.extend(word.err().map(|problem| causes(&problem)));
     }
 
     /// The run is over without those that its main process has left behind.
@@ -330,6 +383,10 @@ impl<'a> Supervisor<'a> {
             oom,
         }
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A signal, and then SIGCONT: a process that is stopped would not take note of its end.

@@ -8,8 +8,11 @@
 //! jobd's, or was written by a newer version is refused as it is and never replaced by an empty one. No statement
 //! here asks the database for the time: times come as arguments, like everything else.
 
+mod account;
+mod backup;
 mod commit;
 mod error;
+mod history;
 mod open;
 mod outbox;
 mod read;
@@ -24,6 +27,7 @@ use std::sync::Arc;
 use sqlx::Sqlite;
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteQueryResult};
 
+pub use backup::BackupError;
 pub use error::StoreError;
 pub use outbox::{OutboxStatus, Outgoing};
 pub use read::{Reader, RunFilter};
@@ -78,11 +82,11 @@ impl Store {
         self.inner.writer.close().await;
     }
 
-    /// Notes that jobd was there at this instant: its goodbye.
+    /// Notes that jobd is there at this instant, with nothing else to write: now and then, and when it leaves.
     ///
     /// # Errors
     /// When the database can't be written.
-    pub async fn touch(&self, last_seen: Timestamp) -> Result<(), StoreError> {
+    pub async fn heartbeat(&self, last_seen: Timestamp) -> Result<(), StoreError> {
         self.write(sqlx::query("UPDATE meta SET last_seen = ?").bind(text::stamp(last_seen))).await?;
         Ok(())
     }

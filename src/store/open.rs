@@ -17,8 +17,10 @@ use super::readonly::{Session, side_file};
 use super::{DATABASE_NAME, Inner, Store, StoreError};
 
 /// Every step of the schema, oldest first: number, name, SQL.
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
+    (2, "accounts", include_str!("../../migrations/sqlite/0002_accounts.sql")),
+];
 
 /// The schema this version reads and writes.
 const SCHEMA: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use super::text::{head, int, number, stamp, time, time_or_null, word};
 use super::{Store, StoreError};
 use crate::engine::job::ChannelName;
-use crate::engine::ledger::Notice;
+use crate::engine::notice::Notice;
 use crate::engine::time::Timestamp;
 
 /// The longest error kept of a failed delivery, in characters.
@@ -65,6 +65,27 @@ impl Store {
                 .fetch_one(&self.inner.readers)
                 .await;
         row.and_then(|row| time_or_null(&row, "next_try_at")).map_err(|error| self.error(error))
+    }
+
+    /// Writes a message that belongs to no batch: what the auditor finds is told without the engine.
+    ///
+    /// # Errors
+    /// When the database can't be written.
+    pub async fn outbox_put(
+        &self,
+        channels: &[ChannelName],
+        notice: &Notice,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let facts =
+            serde_json::to_string(notice).map_err(|error| self.error(sqlx::Error::Encode(error.into())))?;
+        for channel in channels {
+            let query = sqlx::query(
+                "INSERT INTO outbox (channel, facts, created_at, next_try_at) VALUES (?1, ?2, ?3, ?3)",
+            );
+            self.write(query.bind(channel).bind(&facts).bind(stamp(at))).await?;
+        }
+        Ok(())
     }
 
     /// Marks a message as delivered.

@@ -29,7 +29,7 @@ pub struct RunFilter {
     pub job: Option<JobName>,
     /// In these statuses only; empty for all.
     pub status: Vec<Status>,
-    /// Started, or due if never started, at or after this instant.
+    /// Started, or due if never started, at or after this instant; of many fires the last of them.
     pub since: Option<Timestamp>,
     /// Started, or due if never started, before this instant.
     pub until: Option<Timestamp>,
@@ -131,7 +131,7 @@ impl Reader {
     /// # Errors
     /// When the database can't be read.
     pub async fn jobs(&self) -> Result<Vec<KnownJob>, StoreError> {
-        self.all(|| QueryBuilder::new(snapshot::JOBS), snapshot::known_job).await
+        self.one(|| QueryBuilder::new(snapshot::JOBS), snapshot::known_jobs).await
     }
 
     /// The jobs in trouble, the longest first.
@@ -168,7 +168,8 @@ impl Reader {
         rows.pop().ok_or_else(|| StoreError::new(&self.path, sqlx::Error::RowNotFound))
     }
 
-    async fn all<T>(
+    /// Every row that a query finds.
+    pub(super) async fn all<T>(
         &self,
         query: impl Fn() -> QueryBuilder<Sqlite>,
         read: impl Fn(&SqliteRow) -> sqlx::Result<T>,
@@ -188,14 +189,14 @@ impl Reader {
 }
 
 /// All runs. Which host they are of is left to be said, by one of the two terms below.
-const RUNS: &str = "SELECT * FROM cron_job_logs WHERE run_id IS NOT NULL";
+pub(super) const RUNS: &str = "SELECT * FROM cron_job_logs WHERE run_id IS NOT NULL";
 
 /// For queries that go by the run's number.
-const OF_HOST: &str = " AND host = ";
+pub(super) const OF_HOST: &str = " AND host = ";
 
 /// For queries that go by something else. The plus sign keeps `SQLite` from going by the host all the same, which
 /// nearly every row has in common (<https://sqlite.org/queryplanner-ng.html>).
-const AND_OF_HOST: &str = " AND +host = ";
+pub(super) const AND_OF_HOST: &str = " AND +host = ";
 
 fn single(host: &str, run: RunId) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::new(RUNS);
@@ -247,7 +248,7 @@ fn push_page(query: &mut QueryBuilder<Sqlite>, host: &str, filter: &RunFilter, s
         query.push(" AND status = ").push_bind(status.as_str());
     }
     if let Some(since) = filter.since {
-        query.push(" AND started_at >= ").push_bind(stamp(since));
+        query.push(" AND ifnull(scheduled_until, started_at) >= ").push_bind(stamp(since));
     }
     if let Some(until) = filter.until {
         query.push(" AND started_at < ").push_bind(stamp(until));
@@ -258,7 +259,8 @@ fn push_page(query: &mut QueryBuilder<Sqlite>, host: &str, filter: &RunFilter, s
     query.push(" ORDER BY run_id DESC LIMIT ").push_bind(filter.limit);
 }
 
-fn record(row: &SqliteRow) -> sqlx::Result<RunRecord> {
+/// A row of [`RUNS`].
+pub(super) fn record(row: &SqliteRow) -> sqlx::Result<RunRecord> {
     Ok(RunRecord {
         run_id: RunId(number(row, "run_id")?),
         task_name: job(row, "task_name")?,
@@ -288,6 +290,8 @@ fn record(row: &SqliteRow) -> sqlx::Result<RunRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::account::{rows_between, rows_of_fire};
+    use crate::store::history::HISTORY;
     use sqlx::AssertSqlSafe;
 
     /// What `SQLite` means to do for a query, a line for each table it goes through.
@@ -310,7 +314,7 @@ mod tests {
         .await
         .unwrap();
         sqlx::query(
-            "INSERT INTO jobs SELECT DISTINCT task_name, '', started_at, started_at FROM cron_job_logs",
+            "INSERT INTO jobs SELECT DISTINCT task_name, '', started_at, started_at, started_at FROM cron_job_logs",
         )
         .execute(&store.inner.writer)
         .await
@@ -326,7 +330,13 @@ mod tests {
         let of_job = RunFilter { job: JobName::new("job1").ok(), ..page.clone() };
         let failed = RunFilter { status: vec![Status::Failed], ..page.clone() };
         let bad = RunFilter { status: vec![Status::Failed, Status::Timeout], ..page.clone() };
+        let (job, at) = (JobName::new("job1").unwrap(), Timestamp::UNIX_EPOCH);
         vec![
+            ("run_of_fire", rows_of_fire("web-1", &job, at)),
+            ("run_of_many", rows_of_fire("web-1", &job, at)),
+            ("run_of_fire", rows_between("web-1", &job, &(at..=at))),
+            ("run_of_many", rows_between("web-1", &job, &(at..=at))),
+            ("run_by_end", QueryBuilder::new(HISTORY)),
             ("run_number", listing("web-1", &page)),
             ("run_by_job", listing("web-1", &of_job)),
             ("run_by_status", listing("web-1", &failed)),
@@ -346,7 +356,8 @@ mod tests {
         for round in ["without statistics", "with statistics"] {
             for (index, query) in queries() {
                 let plan = plan(&store, &query).await;
-                let on_runs = |step: &&String| step.contains("cron_job_logs") || step.contains("runs");
+                let names = ["cron_job_logs", "runs", "run", "ended", "later"];
+                let on_runs = |step: &&String| step.split(' ').any(|word| names.contains(&word));
                 let used = plan.iter().any(|step| step.contains(&format!("INDEX {index}")));
                 assert!(used, "{round}: {index} is not used: {plan:#?}");
                 let scans = plan.iter().filter(on_runs).any(|step| step.starts_with("SCAN"));

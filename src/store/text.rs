@@ -23,6 +23,11 @@ pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// A value as JSON.
+pub(super) fn to_json(value: &impl serde::Serialize) -> sqlx::Result<String> {
+    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
 /// A column whose text must mean something.
 pub(super) fn word<T>(
     row: &SqliteRow,
@@ -41,6 +46,11 @@ pub(super) fn word_or_null<T>(
 ) -> sqlx::Result<Option<T>> {
     let text: Option<String> = row.try_get(column)?;
     text.map(|text| read(&text).ok_or_else(|| unreadable(column, &text))).transpose()
+}
+
+/// A column of JSON.
+pub(super) fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &'static str) -> sqlx::Result<T> {
+    word(row, column, |text| serde_json::from_str(text).ok())
 }
 
 /// A column of instants.

@@ -8,7 +8,7 @@ mod words;
 use std::time::Duration;
 
 use jobctl::engine::job::JobName;
-use jobctl::engine::ledger::{BadRun, Notice};
+use jobctl::engine::notice::{BadRun, Notice};
 use jobctl::engine::run::{RunId, Status};
 use jobctl::engine::time::Timestamp;
 
@@ -33,6 +33,7 @@ fn hung() -> BadRun {
         duration: Duration::from_secs(31 * 60 + 12),
         timeout: Some(Duration::from_mins(30)),
         error: "signal 9".to_owned(),
+        end: None,
         error_tail: "connecting to mail server\nwaiting for 220\n".to_owned(),
         remark: None,
         waited_for: None,

@@ -13,10 +13,14 @@ use jobctl::api::socket::Socket;
 use jobctl::api::supervisor::{Api, Command, Facts, Refusal};
 use jobctl::api::types::{AlertBacklog, Incident, RunQuery, State};
 use jobctl::engine::job::{Command as Program, JobName, JobSpec};
-use jobctl::engine::record::RunRecord;
+use jobctl::engine::ledger::OpenClaim;
+use jobctl::engine::pause::Pause;
+use jobctl::engine::reason::Reason;
+use jobctl::engine::record::{Gap, JobAccount, PauseRecord, RunRecord};
 use jobctl::engine::run::{RunId, Status, Trigger};
 use jobctl::engine::schedule::Schedule;
 use jobctl::engine::time::Timestamp;
+use jobctl::engine::watch::SuccessWatch;
 use jobctl::run::{Evidence, RunFolder};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -24,12 +28,17 @@ use tokio::sync::{mpsc, watch};
 /// The instant at which every run of the fake begins: 10:00 in Seoul.
 pub(crate) const BEGAN: &str = "2026-11-01T01:00:00Z";
 
+/// Since when the fake has known its jobs: midnight in Seoul.
+pub(crate) const KNOWN_SINCE: &str = "2024-12-31T15:00:00Z";
+
 /// The jobs: what they are called is how their runs end.
 pub(crate) const JOBS: [&str; 5] = ["backup", "fails", "hangs", "refuses", "writes"];
 
 #[derive(Default)]
 struct Memory {
     rows: Mutex<BTreeMap<RunId, RunRecord>>,
+    pauses: Mutex<Vec<Pause>>,
+    gaps: Mutex<Vec<Gap>>,
     folders: PathBuf,
 }
 
@@ -81,6 +90,25 @@ impl Fake {
         self.memory.rows.lock().unwrap().extend(rows.into_iter().map(|row| (row.run_id, row)));
     }
 
+    /// Gives a job another schedule in another zone.
+    pub(crate) fn reschedule(&self, job: &str, schedule: &str, zone: &str) {
+        self.facts.send_modify(|facts| {
+            let mut changed = facts.as_ref().clone();
+            let mut specs = changed.specs.as_ref().clone();
+            let spec = Arc::make_mut(specs.get_mut(job).unwrap());
+            spec.schedules = vec![Schedule::parse(schedule).unwrap()];
+            spec.zone = TimeZone::get(zone).unwrap();
+            changed.specs = specs.into();
+            *facts = changed.into();
+        });
+    }
+
+    /// Remembers that nobody was there for a while.
+    pub(crate) fn was_down(&self, from: &str, until: &str) {
+        let gap = Gap { from: from.parse().unwrap(), until: until.parse().unwrap(), reason: Reason::Down };
+        self.memory.gaps.lock().unwrap().push(gap);
+    }
+
     /// Writes a run's output file.
     pub(crate) fn write_output(&self, run: RunId, text: &str) {
         self.memory.write_output(run, text);
@@ -110,7 +138,7 @@ async fn act(memory: Arc<Memory>, mut commands: mpsc::Receiver<Command>, commit:
                 let mut row = record(run.0, job.as_str(), Status::Running);
                 row.scheduled_at = at;
                 memory.rows.lock().unwrap().insert(run, row);
-                let _ = reply.send(Ok(run));
+                let _ = reply.send(Ok(Some(run)));
                 if job.as_str() != "hangs" {
                     tokio::spawn(end(Arc::clone(&memory), run, job, commit.clone()));
                 }
@@ -121,12 +149,45 @@ async fn act(memory: Arc<Memory>, mut commands: mpsc::Receiver<Command>, commit:
                 let _ = reply.send(Ok(Box::new(evidence)));
             }
             Command::Stop { run, by, reply } => {
-                let _ = reply.send(Ok(run));
+                let _ = reply.send(Ok(Some(run)));
                 memory.rows.lock().unwrap().entry(run).and_modify(|row| {
                     (row.status, row.term_signal) = (Status::Killed, Some(15));
                     row.reason = Some(format!("by {by}"));
                 });
                 commit.send_modify(|commits| *commits += 1);
+            }
+            Command::CatchUp { job, at, reply, .. } => {
+                let mut rows = memory.rows.lock().unwrap();
+                let run = rows.last_key_value().map_or(RunId(1), |(last, _)| RunId(last.0 + 1));
+                let is_its = |row: &RunRecord| row.scheduled_at == Some(at) && row.scheduled_until.is_none();
+                rows.retain(|_, row| row.task_name != job || !is_its(row));
+                let mut row = record(run.0, job.as_str(), Status::Running);
+                (row.scheduled_at, row.triggered_by) = (Some(at), Trigger::CatchUp);
+                rows.insert(run, row);
+                drop(rows);
+                let _ = reply.send(Ok(Some(run)));
+                tokio::spawn(end(Arc::clone(&memory), run, job, commit.clone()));
+            }
+            Command::Pause { pause, reply } => {
+                let mut pauses = memory.pauses.lock().unwrap();
+                pauses.retain(|known| known.job != pause.job);
+                pauses.push(pause);
+                let _ = reply.send(Ok(None));
+            }
+            Command::Resume { job, reply, .. } => {
+                let mut pauses = memory.pauses.lock().unwrap();
+                let known = pauses.len();
+                pauses.retain(|pause| pause.job != job);
+                let ended = pauses.len() < known;
+                let _ = reply.send(if ended { Ok(None) } else { Err(refused("it is not paused")) });
+            }
+            Command::Acknowledge { job, reply, .. } => {
+                let known = job.as_str() == "fails";
+                let _ = reply.send(if known {
+                    Ok(None)
+                } else {
+                    Err(refused("there is nothing to acknowledge"))
+                });
             }
             Command::Reload { reply, .. } => {
                 let report = "error: there is no such key\n --> jobs.toml:3:5\n\njobs.toml: 1 mistake";
@@ -134,6 +195,10 @@ async fn act(memory: Arc<Memory>, mut commands: mpsc::Receiver<Command>, commit:
             }
         }
     }
+}
+
+fn refused(why: &str) -> Refusal {
+    Refusal::NotNow(why.to_owned())
 }
 
 /// Lets a run write two lines, with a moment in between, and end.
@@ -158,6 +223,8 @@ impl Records for Memory {
             query.job.as_ref().is_none_or(|job| *job == row.task_name)
                 && (query.status.is_empty() || query.status.contains(&row.status))
                 && query.before.is_none_or(|before| row.run_id < before)
+                && query.since.is_none_or(|since| row.scheduled_until.unwrap_or(row.started_at) >= since)
+                && query.until.is_none_or(|until| row.started_at < until)
         };
         let rows = self.rows.lock().unwrap();
         let found = rows.values().rev().filter(wanted).take(query.rows() as usize).cloned().collect();
@@ -179,6 +246,54 @@ impl Records for Memory {
         let rows = self.rows.lock().unwrap();
         let last = rows.values().map(|row| (row.task_name.clone(), row.clone())).collect();
         async { Ok(last) }.boxed()
+    }
+
+    fn fire_rows<'a>(&'a self, job: &'a JobName, at: Timestamp) -> Answer<'a, Vec<RunRecord>> {
+        let rows = self.rows.lock().unwrap();
+        let stands_for = |row: &&RunRecord| {
+            let first = row.scheduled_at.filter(|_| row.task_name == *job);
+            first.is_some_and(|first| first == at || (first < at && row.scheduled_until >= Some(at)))
+        };
+        let found = rows.values().filter(stands_for).cloned().collect();
+        async { Ok(found) }.boxed()
+    }
+
+    fn open_claims(&self) -> Answer<'_, Vec<OpenClaim>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
+    fn known<'a>(&'a self, job: &'a JobName) -> Answer<'a, Option<JobAccount>> {
+        let since = KNOWN_SINCE.parse().unwrap();
+        let (job, cursor) = (job.clone(), jobctl::clock::now().wall);
+        async move { Ok(Some(JobAccount { job, known_since: since, schedule_since: since, cursor })) }.boxed()
+    }
+
+    fn gaps(&self, from: Timestamp, until: Timestamp) -> Answer<'_, Vec<Gap>> {
+        let gaps = self.gaps.lock().unwrap();
+        let found = gaps.iter().filter(|gap| gap.from <= until && gap.until >= from).cloned().collect();
+        async { Ok(found) }.boxed()
+    }
+
+    fn pauses(&self) -> Answer<'_, Vec<Pause>> {
+        let pauses = self.pauses.lock().unwrap().clone();
+        async { Ok(pauses) }.boxed()
+    }
+
+    fn pause_log<'a>(
+        &'a self,
+        job: &'a JobName,
+        at: Timestamp,
+        _: Timestamp,
+    ) -> Answer<'a, Vec<PauseRecord>> {
+        let pauses = self.pauses.lock().unwrap();
+        let found = pauses.iter().filter(|pause| pause.covers(job, at));
+        let record = |pause: &Pause| PauseRecord { pause: pause.clone(), ended_at: None, ended_by: None };
+        let found = found.map(record).collect();
+        async { Ok(found) }.boxed()
+    }
+
+    fn watches(&self) -> Answer<'_, Vec<SuccessWatch>> {
+        async { Ok(Vec::new()) }.boxed()
     }
 
     fn incidents(&self) -> Answer<'_, Vec<Incident>> {
@@ -203,7 +318,7 @@ impl Records for Memory {
 }
 
 fn facts(dir: &Path) -> Facts {
-    let specs = JOBS.map(|name| (JobName::new(name).unwrap(), spec(name)));
+    let specs = JOBS.map(|name| (JobName::new(name).unwrap(), Arc::new(spec(name))));
     Facts {
         state: State::Ready,
         started_at: BEGAN.parse().unwrap(),

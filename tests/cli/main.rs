@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose preparation fails stops there")]
 
+mod asking;
 mod fake;
 mod offline;
+mod planning;
 mod socket;
+mod steering;
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::UnixListener;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use jobctl::engine::admission::Holds;
 use jobctl::engine::job::JobName;
 use jobctl::engine::ledger::{Batch, Change};
 use jobctl::engine::run::{Claim, Exit, Report, RunId, Trigger};
@@ -26,6 +27,8 @@ fn left_behind(dir: &Path) {
         scheduled_at: Some(at),
         trigger: Trigger::Schedule,
         attempt: 1,
+        not_before: None,
+        holds: Holds::default(),
         claimed_at: at,
         timeout: None,
         kill_grace: std::time::Duration::from_secs(10),
@@ -58,8 +61,8 @@ fn what_jobd_left_is_read_and_said_to_be_so() {
     assert!(out.lines().nth(1).unwrap().contains("backup  FAILED"), "{out}");
     let (code, out, err) = ask(dir.path(), &["ps"]);
     assert_eq!((code, out.as_str()), (0, ""), "the run is over, whatever its row says: {err}");
-    let (code, out, _) = ask(dir.path(), &["logs", "backup", "--follow"]);
-    assert_eq!((code, out.as_str()), (0, "[START] backup\ndisk full\n"));
+    let (code, out, err) = ask(dir.path(), &["logs", "backup", "--follow"]);
+    assert_eq!((code, out.as_str()), (0, "[START] backup\ndisk full\n"), "{err}");
     let (code, out, _) = ask(dir.path(), &["show", "1", "--json"]);
     let detail: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
@@ -88,7 +91,11 @@ fn next_of_a_job_needs_only_the_configuration() {
     left_behind(dir.path());
     std::fs::remove_dir_all(dir.path().join("state")).unwrap();
     let (code, out, err) = ask(dir.path(), &["next", "backup", "--after", BEGAN, "-n", "1"]);
-    assert_eq!((code, out.as_str()), (0, "2026-11-01T23:00:00+09:00\n"), "{err}");
+    let expected = "\
+LOCAL                      UTC                   REMARKS
+2026-11-01T23:00:00+09:00  2026-11-01T14:00:00Z
+";
+    assert_eq!((code, out.as_str()), (0, expected), "{err}");
     assert!(err.starts_with("jobd is not running: read from ") && err.ends_with("jobs.toml\n"), "{err}");
 }
 

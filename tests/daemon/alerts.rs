@@ -32,7 +32,7 @@ fn trouble_is_told_once_and_so_is_its_end() {
     assert_eq!(jobd.json(&["status"])["incidents"], serde_json::json!([]));
     let texts = webhook.delivered(&jobd);
     assert_eq!(texts.len(), 2, "{texts:?}");
-    assert!(texts[0].starts_with("❌ shaky 실패\n에러: exit code 1\n"), "{}", texts[0]);
+    assert!(texts[0].starts_with("❌ shaky 실패\n에러: 종료 코드 1\n"), "{}", texts[0]);
     assert!(texts[1].starts_with("✅ shaky 복구\n") && texts[1].contains("2회"), "{}", texts[1]);
 }
 
@@ -115,7 +115,9 @@ fn a_job_that_cannot_be_started_has_failed_at_a_step_that_is_named() {
     }
     let texts = webhook.delivered(&jobd);
     for (name, why) in &jobs {
-        let of_job = texts.iter().filter(|text| text.starts_with(&format!("❌ {name} 실패\n에러: {why}\n")));
+        let of_job = texts
+            .iter()
+            .filter(|text| text.starts_with(&format!("❌ {name} 실패\n에러: 시작하지 못함: {why}\n")));
         assert_eq!(of_job.count(), 1, "{texts:?}");
     }
     assert_eq!(texts.len(), jobs.len());

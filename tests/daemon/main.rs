@@ -5,12 +5,17 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(unreachable_pub, reason = "the modules of a test are its own")]
 
+mod accounts;
 mod alerts;
 mod announcement;
+mod auditor;
 mod downtime;
 mod environment;
+mod following;
 mod hung;
 mod idle;
+mod live;
+mod order;
 mod panic;
 mod readers;
 mod refusals;
@@ -18,9 +23,11 @@ mod reload;
 mod requests;
 mod resources;
 mod restarts;
+mod retries;
 mod store;
 mod systemd;
 mod unkillable;
+mod watches;
 
 #[path = "../support/entries.rs"]
 mod entries;

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, tz::TimeZone};
+use jobctl::engine::admission::Admission;
 use jobctl::engine::event::{Effect, Event};
 use jobctl::engine::job::{Command, JobName, JobSpec};
-use jobctl::engine::ledger::{MissedFires, Notice, Reason};
+use jobctl::engine::notice::{MissedFires, Notice};
 use jobctl::engine::policy::CatchUp;
+use jobctl::engine::reason::Reason;
 use jobctl::engine::recovery::{Boot, Proof};
 use jobctl::engine::run::{Claim, Exit, Report, RunId, Status, Trigger};
 use jobctl::engine::schedule::Schedule;
@@ -39,6 +41,10 @@ pub struct Host {
     /// What the wall clock showed when the other one was at zero, as it is set now.
     epoch: Timestamp,
     monotonic: Duration,
+    /// How long it has slept.
+    slept: Duration,
+    /// What waits for its instant.
+    gates: BTreeMap<RunId, Claim>,
     running: BTreeMap<RunId, (Duration, Claim)>,
     pub starts: BTreeMap<JobName, Vec<Start>>,
     /// Runs that had to be ended from outside.
@@ -62,7 +68,7 @@ impl Host {
     pub fn at(instant: &str, jobs: impl IntoIterator<Item = JobSpec>) -> Self {
         let epoch: Timestamp = instant.parse().unwrap();
         let specs: Vec<Arc<JobSpec>> = jobs.into_iter().map(Arc::new).collect();
-        let now = Now { wall: epoch, monotonic: Monotonic::new(Duration::ZERO) };
+        let now = Now { wall: epoch, monotonic: Monotonic::new(Duration::ZERO), slept: Duration::ZERO };
         let ledger = SimLedger::default();
         let (engine, effects) = recovered(&specs, &ledger, now, BTreeMap::new());
         let mut host = Self {
@@ -71,6 +77,8 @@ impl Host {
             ledger,
             epoch,
             monotonic: Duration::ZERO,
+            slept: Duration::ZERO,
+            gates: BTreeMap::new(),
             running: BTreeMap::new(),
             starts: BTreeMap::new(),
             reaped: Vec::new(),
@@ -85,7 +93,7 @@ impl Host {
     }
 
     fn now(&self) -> Now {
-        Now { wall: self.wall(), monotonic: Monotonic::new(self.monotonic) }
+        Now { wall: self.wall(), monotonic: Monotonic::new(self.monotonic), slept: self.slept }
     }
 
     /// Time passes, on both clocks.
@@ -116,12 +124,14 @@ impl Host {
 
     /// The host sleeps: the wall clock goes on, the other one stands still.
     pub fn suspend(&mut self, time: Duration) {
+        self.slept += time;
         self.set_clock(time.try_into().unwrap());
     }
 
     /// jobd goes down and comes up again at once, and finds the clock set like this.
     pub fn restart_at(&mut self, wall: Timestamp) {
         self.epoch += wall.duration_since(self.wall());
+        self.gates.clear();
         let held = self.running.keys().map(|run| (*run, Proof::Held)).collect();
         let (engine, effects) = recovered(&self.specs, &self.ledger, self.now(), held);
         self.engine = engine;
@@ -161,6 +171,18 @@ impl Host {
                     Event::Committed { number: batch.number, answers }
                 }
                 Effect::Launch(claim) => self.launch(claim),
+                Effect::Arm(claim) => {
+                    self.arm(claim);
+                    continue;
+                }
+                Effect::Go { run } => {
+                    let claim = self.gates.remove(&run).expect("what goes was armed");
+                    self.launch(claim)
+                }
+                Effect::Disarm { run } => {
+                    self.gates.remove(&run).expect("what is disarmed was armed");
+                    continue;
+                }
                 Effect::Reap { run } => {
                     self.reaped.push(run);
                     self.running.remove(&run);
@@ -173,6 +195,12 @@ impl Host {
             self.engine.handle(self.now(), event, &mut further);
             effects.extend(further);
         }
+    }
+
+    fn arm(&mut self, claim: Claim) {
+        assert!(claim.due_at() > self.wall(), "{} is armed after its instant", claim.job);
+        assert!(self.gates.values().all(|other| other.job != claim.job), "{} is armed twice", claim.job);
+        self.gates.insert(claim.run, claim);
     }
 
     fn launch(&mut self, claim: Claim) -> Event {
@@ -236,7 +264,7 @@ fn recovered(
     now: Now,
     proofs: BTreeMap<RunId, Proof>,
 ) -> (Scheduler, Vec<Effect>) {
-    let settings = Settings { default_alert: vec!["ops".into()] };
+    let settings = Settings { admission: Admission::default(), default_alert: vec!["ops".into()] };
     let boot = Boot { id: "this boot".into(), at: now.wall };
     let mut effects = Vec::new();
     let specs = specs.iter().cloned();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use jobctl::clock;
 use jobctl::engine::record::RunRecord;
 use jobctl::engine::run::Status;
+use jobctl::failpoint::{Failpoint, VARIABLE};
 use jobctl::os;
 use jobctl::run::{Mark, Started};
 use nix::sys::signal::{Signal, kill};
@@ -17,7 +19,7 @@ use nix::unistd::{Pid, geteuid, mkfifo};
 
 use crate::jobd::{Ended, JOBD, Jobd, PATIENCE, kill_9, text, wait_for, wait_within};
 use crate::webhook::Webhook;
-use crate::{by_hand, folder, lines};
+use crate::{by_hand, folder, lines, with_database};
 
 const JOBS: usize = 20;
 
@@ -251,7 +253,7 @@ fn cut_off() -> (Webhook, Jobd, u64) {
 }
 
 #[track_caller]
-fn assert_lost(webhook: &Webhook, mut jobd: Jobd, run: u64, why: &str) {
+fn assert_lost(webhook: &Webhook, mut jobd: Jobd, run: u64, why: &str, told: &str) {
     jobd.start();
     jobd.wait_until_ready();
     let row = jobd.run(run);
@@ -259,7 +261,7 @@ fn assert_lost(webhook: &Webhook, mut jobd: Jobd, run: u64, why: &str) {
     assert_eq!(row.error_message.as_deref(), Some(why));
     let texts = webhook.delivered(&jobd);
     assert_eq!(texts.len(), 1, "{texts:?}");
-    assert!(texts[0].starts_with("❌ job0 결과 불명\n") && texts[0].contains(why), "{}", texts[0]);
+    assert!(texts[0].starts_with("❌ job0 결과 불명\n") && texts[0].contains(told), "{}", texts[0]);
     // It is settled for good, and the job runs again.
     jobd.kill();
     jobd.start();
@@ -275,8 +277,40 @@ fn after_a_reboot_a_run_is_lost_and_no_pid_of_it_is_signalled() {
     let mut stranger = stranger();
     // In the new boot the same pid, started at the same tick, is somebody else.
     mistake(&jobd, run, &stranger, |mark| "another boot".clone_into(&mut mark.boot_id));
-    assert_lost(&webhook, jobd, run, "host rebooted");
+    assert_lost(&webhook, jobd, run, "host rebooted", "호스트가 다시 시작됨");
     assert_unharmed(&mut stranger);
+}
+
+#[test]
+fn after_a_power_cut_at_a_gate_no_fire_has_two_starts() {
+    let entries = "[jobs.job]\nschedule = \"* * * * * *\"\ncatch_up = \"all\"\n\
+                   shell = 'echo \"$JOBD_SCHEDULED_AT\" >> starts'\n";
+    let mut jobd = Jobd::new(entries);
+    // The gate is opened, the job starts, and the row of it is not there.
+    jobd.start_with(&[(VARIABLE, Path::new(Failpoint::AfterGo.as_str()))]);
+    assert_eq!(jobd.wait_until_dead().signal(), Some(Signal::SIGABRT as i32), "{}", jobd.log());
+    wait_for("the job was started", || (!lines(&jobd, "starts").is_empty()).then_some(()));
+    wait_for("nothing is left", || jobd.shims().is_empty().then_some(()));
+    let ahead = "SELECT json_array(run_id, scheduled_at) FROM claims WHERE state = 'ahead'";
+    let (run, fire): (u64, String) = with_database(&jobd, async |database| {
+        let json: String = sqlx::query_scalar(ahead).fetch_one(&mut *database).await.unwrap();
+        sqlx::query("UPDATE meta SET boot_id = 'another boot'").execute(database).await.unwrap();
+        serde_json::from_str(&json).unwrap()
+    });
+    // What was not synced is gone: all but the folder itself.
+    let of_run = folder(&jobd, run);
+    for file in fs::read_dir(of_run.path()).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    jobd.start();
+    jobd.wait_until_ready();
+    let row = jobd.run(run);
+    assert_eq!((row.status, row.error_message.as_deref()), (Status::Lost, Some("host rebooted")));
+    assert_eq!(row.scheduled_at, Some(fire.parse().unwrap()));
+    wait_for("it goes on", || (jobd.history("job")[0].run_id.0 > run + 2).then_some(()));
+    let starts = lines(&jobd, "starts");
+    let fires: BTreeSet<&String> = starts.iter().collect();
+    assert_eq!(fires.len(), starts.len(), "a fire was started twice: {starts:?}");
 }
 
 #[test]
@@ -284,7 +318,7 @@ fn a_pid_that_is_somebody_elses_by_now_is_left_alone() {
     let (webhook, jobd, run) = cut_off();
     let mut stranger = stranger();
     mistake(&jobd, run, &stranger, |mark| mark.start_time -= 1);
-    assert_lost(&webhook, jobd, run, "its shim vanished");
+    assert_lost(&webhook, jobd, run, "its shim vanished", "작업을 맡은 jobd-shim이 사라짐");
     assert_unharmed(&mut stranger);
 }
 

@@ -52,13 +52,18 @@ const fn cost(place: Failpoint) -> Cost {
         | Failpoint::BeforeSpec
         | Failpoint::BeforeFork
         | Failpoint::AfterFork
+        | Failpoint::AfterAhead
+        | Failpoint::AfterArm
+        | Failpoint::AfterGo
         | Failpoint::BeforeSignal
         | Failpoint::AfterResult
         | Failpoint::BeforeRow
         | Failpoint::AfterRow
         | Failpoint::AfterDelivery => Cost::Nothing,
         // Without a mark nothing was started, and that is known.
-        Failpoint::BeforeMark => Cost::Run { status: Status::Failed, started: Some(false) },
+        Failpoint::AfterGate | Failpoint::BeforeMark => {
+            Cost::Run { status: Status::Failed, started: Some(false) }
+        }
         Failpoint::AfterMark => Cost::Run { status: Status::Lost, started: Some(false) },
         // The job dies with its shim, before or after its first words.
         Failpoint::AfterStart => Cost::Run { status: Status::Lost, started: None },
@@ -70,9 +75,21 @@ const fn is_of_the_shim(place: Failpoint) -> bool {
     matches!(cost(place), Cost::Run { .. }) || matches!(place, Failpoint::AfterResult)
 }
 
+/// Whether only a run comes by that was not claimed ahead of its instant: what is made up for is not.
+const fn is_passed_by_what_waits(place: Failpoint) -> bool {
+    matches!(
+        place,
+        Failpoint::BeforeClaim
+            | Failpoint::AfterClaim
+            | Failpoint::AfterTurn
+            | Failpoint::BeforeFork
+            | Failpoint::AfterFork
+    )
+}
+
 /// Lets jobd, or some shims of each job, die at the place, and starts a jobd that passes it.
 fn die_and_come_back(jobd: &mut Jobd, webhook: &Webhook, place: Failpoint) {
-    if place == Failpoint::AfterTurn {
+    if is_passed_by_what_waits(place) {
         leave_a_queue(jobd, webhook);
     }
     jobd.start_with(&[(VARIABLE, Path::new(place.as_str()))]);
@@ -116,8 +133,9 @@ fn sweep(place: Failpoint) {
     let slow = by_hand("slow", "shell = 'until [ -e gate ]; do sleep 0.05; done'");
     let mut jobd = Jobd::new(&webhook.config(&(jobs() + &slow)));
     die_and_come_back(&mut jobd, &webhook, place);
-    let came_back_at = clock::now().wall.as_second();
-    let rows = CODES.map(|(job, code)| (job, code, settled(&jobd, job, came_back_at)));
+    // What died ahead of an instant may have come back before it.
+    let until = clock::now().wall.as_second() + 2;
+    let rows = CODES.map(|(job, code)| (job, code, settled(&jobd, job, until)));
     fs::write(jobd.path("gate"), "").unwrap();
     if place == Failpoint::BeforeSignal {
         // Nobody has told its shim, and jobd says nothing that is not so.
@@ -250,12 +268,32 @@ fn death_when_the_shim_is_started() {
 }
 
 #[test]
+fn death_when_a_claim_ahead_is_durable() {
+    sweep(Failpoint::AfterAhead);
+}
+
+#[test]
+fn death_when_a_shim_is_at_its_gate() {
+    sweep(Failpoint::AfterArm);
+}
+
+#[test]
+fn death_when_a_gate_is_opened_and_no_row_is_there() {
+    sweep(Failpoint::AfterGo);
+}
+
+#[test]
+fn death_when_the_gate_is_passed() {
+    sweep(Failpoint::AfterGate);
+}
+
+#[test]
 fn death_before_the_mark_is_written() {
     sweep(Failpoint::BeforeMark);
 }
 
 #[test]
-fn death_when_the_mark_is_durable() {
+fn death_when_the_mark_is_written() {
     sweep(Failpoint::AfterMark);
 }
 

@@ -7,9 +7,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 use jobctl::clock;
-use jobctl::engine::ledger::Reason;
 use jobctl::engine::policy::CatchUp;
+use jobctl::engine::reason::Reason;
 use jobctl::engine::run::{Status, Trigger};
 use jobctl::engine::time::Timestamp;
 
@@ -44,7 +45,7 @@ fn morning() -> Host {
 
 /// What two hours cost that nobody was there for, a run of each job that makes up for any, and one message.
 #[track_caller]
-fn assert_two_hours_are_a_downtime(mut host: Host, before: Timestamp) {
+fn assert_two_hours_are_a_downtime(mut host: Host, before: Timestamp, why: &Reason) {
     let after = host.wall();
     host.pass(Duration::from_mins(10));
     for (policy, made_up_fixed, made_up_wild) in [("skip", 0, 0), ("latest", 1, 1), ("all", 1, 120)] {
@@ -61,9 +62,13 @@ fn assert_two_hours_are_a_downtime(mut host: Host, before: Timestamp) {
     let told = host.missed();
     assert_eq!(told.len(), 1, "{told:?}");
     let (reason, jobs) = told[0];
-    assert_eq!(reason, &Reason::ClockMoved);
+    assert_eq!(reason, why);
     let fires: Vec<u64> = jobs.iter().map(|job| job.fires).collect();
     assert_eq!(fires, [1, 1, 1, 120, 120, 120]);
+    let folded: Vec<u64> = jobs.iter().map(|job| job.folded).collect();
+    assert_eq!(folded, [0, 0, 0, 0, 119, 0], "one run stands for the rest");
+    assert_eq!(host.fires("wild-latest", Status::Skipped), 119);
+    assert_eq!(host.fires("wild-skip", Status::Missed), 120);
 }
 
 #[test]
@@ -71,7 +76,51 @@ fn two_hours_ahead_are_a_downtime() {
     let mut host = morning();
     let before = host.wall();
     host.set_clock(hours(2));
-    assert_two_hours_are_a_downtime(host, before);
+    assert_two_hours_are_a_downtime(host, before, &Reason::ClockMoved);
+}
+
+#[test]
+fn a_day_ahead_is_a_downtime_of_a_day() {
+    let mut host = morning();
+    let before = host.wall();
+    host.set_clock(hours(24));
+    let after = host.wall();
+    host.pass(Duration::from_mins(40));
+    // A thousand is the most that is made up for at once.
+    for (policy, fixed, wild) in [("skip", 0, 0), ("latest", 1, 1), ("all", 1, 1_000)] {
+        for (job, made_up) in [("fixed", fixed), ("wild", wild)] {
+            let job = format!("{job}-{policy}");
+            host.assert_accounted(&job, before - 2 * MINUTE, host.wall());
+            let of_gap = |start: &&Start| before < start.fire && start.fire <= after;
+            assert_eq!(host.starts_of(&job).iter().filter(of_gap).count(), made_up, "{job}");
+        }
+    }
+    let missed =
+        ["skip", "latest", "all"].map(|policy| host.fires(&format!("wild-{policy}"), Status::Missed));
+    assert_eq!(missed, [1_440, 0, 440]);
+    assert_eq!(host.fires("wild-latest", Status::Skipped), 1_439, "one run stands for the rest");
+    assert_eq!(host.missed().len(), 1);
+    assert_eq!(host.missed()[0].0, &Reason::ClockMoved);
+}
+
+#[test]
+fn a_day_back_is_lived_again_and_repeats_nothing() {
+    let mut host = morning();
+    let before = host.wall();
+    host.set_clock(hours(-24));
+    let again = host.wall();
+    host.pass(Duration::from_hours(25));
+    for (policy, _) in POLICIES {
+        let (fixed, wild) = (format!("fixed-{policy}"), format!("wild-{policy}"));
+        let elevens = ["2026-03-09T11:00:00Z", "2026-03-10T11:00:00Z"].map(instant);
+        let fires: Vec<Timestamp> = host.starts_of(&fixed).iter().map(|start| start.fire).collect();
+        assert_eq!(fires, elevens, "{fixed}");
+        host.assert_accounted(&wild, again, host.wall());
+        // The two minutes ahead of the step are those of their first time.
+        let twice = host.starts_of(&wild).iter().filter(|start| start.fire <= before).count();
+        assert_eq!(twice, 24 * 60, "{wild}");
+    }
+    assert_eq!(host.missed(), []);
 }
 
 #[test]
@@ -79,14 +128,14 @@ fn a_sleep_is_a_downtime_whose_fires_are_decided_on_waking() {
     let mut host = morning();
     let before = host.wall();
     host.suspend(Duration::from_hours(2));
-    // Nothing has passed since it woke up.
+    // It is decided when it wakes up, and so many a second are started.
     let woke_at = host.wall();
-    let decided = host.starts_of("fixed-latest");
-    assert_eq!(
-        decided[0],
-        Start { fire: instant("2026-03-10T11:00:00Z"), trigger: Trigger::CatchUp, at: woke_at }
-    );
-    assert_two_hours_are_a_downtime(host, before);
+    assert_eq!(host.fires("fixed-latest", Status::Queued) + host.fires("fixed-latest", Status::Running), 1);
+    host.pass(Duration::from_secs(1));
+    let start = &host.starts_of("fixed-latest")[0];
+    assert_eq!((start.fire, start.trigger), (instant("2026-03-10T11:00:00Z"), Trigger::CatchUp));
+    assert!(start.at < woke_at + Duration::from_secs(1), "{start:?}");
+    assert_two_hours_are_a_downtime(host, before, &Reason::Asleep);
 }
 
 #[test]
@@ -122,6 +171,7 @@ fn thirty_days_ahead_are_bounded_work_and_few_rows() {
     }
     let seconds: u64 = Status::ALL.map(|status| host.fires("second", status)).iter().sum();
     assert_eq!(seconds, 120 + 30 * 86_400);
+    host.pass(Duration::from_secs(1));
     assert_eq!(host.starts_of("day-latest").len(), 1);
     assert!(host.missed().iter().all(|(reason, _)| **reason == Reason::ClockMoved));
     assert!(host.missed().len() <= 3, "{} messages", host.missed().len());
@@ -215,28 +265,44 @@ fn next(expression: &str, zone: &str, after: Timestamp, n: usize) -> Vec<Timesta
     text(&output.stdout).lines().map(|line| line.parse().unwrap()).collect()
 }
 
-const ZONES: [&str; 20] = [
+const ZONES: [&str; 30] = [
     "Africa/Cairo",
     "Africa/Casablanca",
+    "Africa/El_Aaiun",
     "America/Havana",
     "America/Los_Angeles",
+    "America/Miquelon",
     "America/New_York",
     "America/Nuuk",
     "America/Santiago",
     "America/St_Johns",
+    "America/Tijuana",
     "Antarctica/Troll",
     "Asia/Beirut",
     "Asia/Gaza",
     "Asia/Jerusalem",
+    "Asia/Nicosia",
     "Asia/Seoul",
     "Atlantic/Azores",
+    "Australia/Adelaide",
     "Australia/Lord_Howe",
     "Australia/Sydney",
+    "Europe/Berlin",
+    "Europe/Chisinau",
     "Europe/Dublin",
+    "Europe/Lisbon",
     "Europe/London",
     "Pacific/Auckland",
     "Pacific/Chatham",
+    "Pacific/Easter",
+    "Pacific/Norfolk",
 ];
+
+/// How often the clocks of a zone are changed in this time.
+fn changes(zone: &str, began: Timestamp, until: Timestamp) -> usize {
+    let zone = TimeZone::get(zone).unwrap();
+    zone.following(began).take_while(|change| change.timestamp() <= until).count()
+}
 
 /// Passes a time with jobs in zones, and compares what was started with what `jobctl next` names.
 #[track_caller]
@@ -255,7 +321,11 @@ fn assert_live_as_foretold(began: &str, days: u64, jobs: &[(String, &str, &str)]
 }
 
 #[test]
-fn a_year_of_clock_changes_in_twenty_zones_is_lived_as_foretold() {
+fn a_year_of_clock_changes_in_thirty_zones_is_lived_as_foretold() {
+    let (began, days) = (instant("2025-12-31T12:00:00Z"), 366);
+    let until = began + Duration::from_hours(24 * days);
+    let lived: usize = ZONES.iter().map(|zone| changes(zone, began, until)).sum();
+    assert!(lived >= 50, "the zones have {lived} changes in this year");
     let rules = [("night", "30 2 * * *"), ("early", "15 0,1 * * *"), ("often", "*/30 0-3 * * *")];
     let jobs: Vec<_> = ZONES
         .iter()
@@ -264,7 +334,7 @@ fn a_year_of_clock_changes_in_twenty_zones_is_lived_as_foretold() {
             rules.map(|(rule, schedule)| (format!("{name}-{rule}"), schedule, *zone))
         })
         .collect();
-    assert_live_as_foretold("2025-12-31T12:00:00Z", 366, &jobs);
+    assert_live_as_foretold(&began.to_string(), days, &jobs);
 }
 
 #[test]

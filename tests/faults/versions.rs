@@ -184,7 +184,10 @@ fn the_database_of_a_newer_jobd_is_left_alone() {
     jobd.tell(&["run", "job", "--wait"]);
     assert_eq!(jobd.stop(), Some(0));
     with_database(&jobd, async |database| {
-        sqlx::query("UPDATE _sqlx_migrations SET version = 99").execute(database).await.unwrap();
+        sqlx::query("UPDATE _sqlx_migrations SET version = 99 WHERE version = 2")
+            .execute(database)
+            .await
+            .unwrap();
     });
     let database = jobd.state_dir().join("state.db");
     let before = fs::read(&database).unwrap();

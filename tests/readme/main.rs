@@ -14,7 +14,7 @@ mod tables;
 use std::collections::BTreeSet;
 
 use document::{Block, Document, commands, masked};
-use jobctl::engine::ledger::{BadRun, Notice};
+use jobctl::engine::notice::{BadRun, Notice};
 use jobctl::engine::run::Status;
 use jobctl::forward::alerts::{Language, Wording};
 use stage::Stage;
@@ -119,6 +119,7 @@ fn the_alert_is_worded_as_shown() {
         duration: half_an_hour,
         timeout: Some(half_an_hour),
         error: "timed out after 30m".to_owned(),
+        end: None,
         error_tail: String::new(),
         remark: None,
         waited_for: Some(

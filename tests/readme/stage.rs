@@ -51,8 +51,9 @@ impl Stage {
         wait_within(QUIET * 3, "no job fires soon", || {
             let end = clock::now().wall.saturating_add(QUIET).unwrap();
             let is_far = |job: &String| {
-                let next = self.jobd.tell(&["next", job, "-n", "1"]);
-                next.trim().parse::<jiff::Timestamp>().unwrap() > end
+                let next = self.jobd.json(&["next", job, "-n", "1"]);
+                let next = next["fires"][0]["starts_at"].as_str().unwrap();
+                next.parse::<jiff::Timestamp>().unwrap() > end
             };
             jobs.keys().all(is_far).then_some(())
         });
@@ -99,7 +100,8 @@ impl Stage {
         let command = command
             .replace("/var/lib/jobd", &here("state"))
             .replace("/etc/systemd", &here("root/etc/systemd"))
-            .replace("/etc/jobd", &here(""));
+            .replace("/etc/jobd", &here(""))
+            .replace("~/.config/jobd", &here(""));
         let output = self.shell(&command).output().unwrap();
         let (said, complained) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "{command}: {}\n{said}{complained}", output.status);

@@ -2,12 +2,14 @@
 
 mod end;
 mod evidence;
+mod gate;
 mod output;
 
 #[path = "../support/hang.rs"]
 mod hang;
 #[path = "../support/runs.rs"]
 mod runs;
+mod silence;
 mod start;
 
 use std::fs::{self, File};

@@ -4,21 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobctl::engine::event::{Effect, Event, Remark, RequestId};
+use jobctl::engine::admission::Admission;
+use jobctl::engine::event::{Effect, Event, Remark};
 use jobctl::engine::job::{JobName, JobSpec};
-use jobctl::engine::ledger::{Batch, Change};
-use jobctl::engine::policy::CatchUp;
-use jobctl::engine::recovery::{Boot, Proof};
-use jobctl::engine::run::{Claim, Exit, Report, RunId, Status, Trigger};
-use jobctl::engine::scheduler::{Scheduler, Settings};
+use jobctl::engine::ledger::{Answer, Batch, Change};
+use jobctl::engine::run::{Claim, RunId, Status};
+use jobctl::engine::scheduler::Scheduler;
 use jobctl::engine::time::{Monotonic, Now, Timestamp};
 
 use super::ledger::SimLedger;
+use super::oracle_order::Order;
+use super::person::Asked;
 use super::process::Process;
 use super::rng::Rng;
-use super::world::{Faults, Totals, boot_job, job};
+use super::world::{Faults, Totals, admission, boot_job, follower, job, waits_for};
 
-const FAULTS: Duration = Duration::from_hours(2);
+pub const FAULTS: Duration = Duration::from_hours(2);
 const CALM: Duration = Duration::from_mins(30);
 /// A batch that failed is sent again within this time.
 const RETRY_MAX: Duration = Duration::from_secs(6);
@@ -34,16 +35,47 @@ pub enum Listener {
 }
 
 #[derive(Debug)]
-enum Happening {
+pub enum Happening {
     Wake,
-    Commit { batch: Arc<Batch>, life: u64 },
-    Launch { claim: Claim, life: u64 },
-    Ended { run: RunId },
-    Found { run: RunId, life: u64 },
+    Commit {
+        batch: Arc<Batch>,
+        life: u64,
+    },
+    Launch {
+        claim: Box<Claim>,
+        life: u64,
+    },
+    /// A shim goes through its gate.
+    Begin {
+        claim: Box<Claim>,
+        life: u64,
+    },
+    Ended {
+        run: RunId,
+    },
+    Found {
+        run: RunId,
+        life: u64,
+    },
+    Silent {
+        run: RunId,
+        life: u64,
+    },
     Crash,
-    Restart { reboot: bool },
+    Restart {
+        reboot: bool,
+    },
     JumpClock,
     Ask,
+}
+
+/// A shim that waits.
+pub struct Gate {
+    pub claim: Claim,
+    /// On the simulation's own clock.
+    pub ready: Duration,
+    /// It was killed there.
+    pub dead: bool,
 }
 
 pub struct Machine {
@@ -53,12 +85,16 @@ pub struct Machine {
     /// Seconds between the fires of each job, for an oracle that knows nothing of schedules.
     pub periods: BTreeMap<JobName, i64>,
     /// When the first jobd came up.
-    began: Timestamp,
+    pub began: Timestamp,
     pub processes: BTreeMap<RunId, Process>,
+    /// Shims at their gates.
+    pub gates: BTreeMap<RunId, Gate>,
+    /// Runs whose shims were at their gates, or just through, when jobd died.
+    pub left: BTreeSet<RunId>,
     /// Processes that are not over.
-    alive: BTreeSet<RunId>,
+    pub alive: BTreeSet<RunId>,
     /// Every fire for which a process was ever started.
-    started: BTreeSet<(JobName, Timestamp, u32)>,
+    pub started: BTreeSet<(JobName, Timestamp, u32)>,
     /// Runs of which it was ever found that they do not die.
     pub found: BTreeSet<RunId>,
     /// Runs that never got a process, with the status that leaves them.
@@ -66,24 +102,50 @@ pub struct Machine {
     pub totals: Totals,
     /// The clock went back so far that fires were walked through twice.
     pub second_pass: bool,
-    engine: Option<Scheduler>,
-    queue: BTreeMap<(Duration, u64), Happening>,
-    sequence: u64,
-    real: Duration,
-    booted: Duration,
-    boots: u64,
-    offset_ms: i64,
+    pub engine: Option<Scheduler>,
+    pub queue: BTreeMap<(Duration, u64), Happening>,
+    pub sequence: u64,
+    pub real: Duration,
+    pub booted: Duration,
+    pub boots: u64,
+    pub offset_ms: i64,
     /// Counts jobd's lives; what a former life had under way is not heard by the next.
-    life: u64,
-    requests: u64,
-    faults: Faults,
-    history: u64,
-    listener: Listener,
-    under_way: Option<u64>,
+    pub life: u64,
+    pub requests: u64,
+    pub faults: Faults,
+    pub history: u64,
+    pub listener: Listener,
+    pub admission: Admission,
+    /// How long the host has slept since it booted.
+    pub slept: Duration,
+    /// From when to when it slept with jobd on it.
+    pub sleeps: Vec<(Timestamp, Timestamp)>,
+    /// What a person waits for an answer to.
+    pub asked: BTreeMap<u64, Asked>,
+    pub order: Order,
+    /// Runs that a person asked for.
+    pub by_hand: BTreeSet<RunId>,
+    pub under_way: Option<u64>,
     /// When a batch that failed must have been sent again.
-    retry_by: Option<Duration>,
+    pub retry_by: Option<Duration>,
     /// A stuck shim's limit is counted anew by each life of jobd.
-    life_began: Duration,
+    pub life_began: Duration,
+    /// When the wall clock was set.
+    pub jumps: Vec<Duration>,
+    /// Jobs of which a person knows that they have not succeeded.
+    pub acknowledged: BTreeSet<JobName>,
+    /// Runs of which a jobd was told that they are silent, and when it first was.
+    pub silent: BTreeMap<RunId, Duration>,
+}
+
+/// Some of the jobs come after the first one.
+fn with_conditions(jobs: Vec<(JobSpec, i64)>, rng: &mut Rng) -> Vec<(JobSpec, i64)> {
+    let first = jobs[0].0.name.clone();
+    let condition = |(n, (spec, period)): (usize, (JobSpec, i64))| {
+        let comes_after = n > 0 && rng.percent(30);
+        (if comes_after { waits_for(spec, &first, rng) } else { spec }, period)
+    };
+    jobs.into_iter().enumerate().map(condition).collect()
 }
 
 impl Machine {
@@ -91,15 +153,21 @@ impl Machine {
         let mut rng = Rng::new(seed);
         let jobs: Vec<_> = (0..rng.range(1, 5)).map(|n| job(&format!("job{n}"), &mut rng)).collect();
         let boot_job = boot_job(&mut rng);
+        let jobs = with_conditions(jobs, &mut rng);
+        let names: Vec<JobName> = jobs.iter().map(|(spec, _)| spec.name.clone()).collect();
+        let follower = follower(&names, &mut rng);
         let faults = Faults::draw(&mut rng);
+        let admission = admission(&mut rng);
         let start = 1_780_000_000_000 + i64::try_from(rng.range(0, 86_400_000)).unwrap();
         Self {
             rng,
             ledger: SimLedger::default(),
             periods: jobs.iter().map(|(spec, period)| (spec.name.clone(), *period)).collect(),
-            specs: jobs.into_iter().map(|(spec, _)| spec).chain([boot_job]).map(Arc::new).collect(),
+            specs: jobs.into_iter().map(|(spec, _)| spec).chain([boot_job, follower]).map(Arc::new).collect(),
             began: Timestamp::from_millisecond(start).unwrap(),
             processes: BTreeMap::new(),
+            gates: BTreeMap::new(),
+            left: BTreeSet::new(),
             alive: BTreeSet::new(),
             started: BTreeSet::new(),
             found: BTreeSet::new(),
@@ -118,9 +186,18 @@ impl Machine {
             faults,
             history: 0xcbf2_9ce4_8422_2325,
             listener,
+            admission,
+            slept: Duration::ZERO,
+            sleeps: Vec::new(),
+            asked: BTreeMap::new(),
+            order: Order::default(),
+            by_hand: BTreeSet::new(),
             under_way: None,
             retry_by: None,
             life_began: Duration::ZERO,
+            jumps: Vec::new(),
+            acknowledged: BTreeSet::new(),
+            silent: BTreeMap::new(),
         }
     }
 
@@ -129,8 +206,14 @@ impl Machine {
         Timestamp::from_millisecond(self.offset_ms + real).unwrap()
     }
 
-    fn now(&self) -> Now {
-        Now { wall: self.wall(), monotonic: Monotonic::new(self.real.saturating_sub(self.booted)) }
+    pub fn now(&self) -> Now {
+        let monotonic = Monotonic::new(self.real.saturating_sub(self.booted));
+        Now { wall: self.wall(), monotonic, slept: self.slept }
+    }
+
+    /// The time on the simulation's own clock.
+    pub fn real(&self) -> Duration {
+        self.real
     }
 
     /// A number that two equal histories share.
@@ -139,7 +222,7 @@ impl Machine {
     }
 
     /// Adds a line to the history; it is written out only where somebody reads it.
-    fn note(&mut self, what: &dyn std::fmt::Debug) {
+    pub fn note(&mut self, what: &dyn std::fmt::Debug) {
         if self.listener == Listener::Nobody {
             return;
         }
@@ -152,12 +235,12 @@ impl Machine {
         }
     }
 
-    fn after(&mut self, delay: Duration, happening: Happening) {
+    pub fn after(&mut self, delay: Duration, happening: Happening) {
         self.sequence += 1;
         self.queue.insert((self.real + delay, self.sequence), happening);
     }
 
-    fn is_calm(&self) -> bool {
+    pub fn is_calm(&self) -> bool {
         self.real >= FAULTS
     }
 
@@ -172,7 +255,8 @@ impl Machine {
         let mut steps = 0;
         while let Some((key, happening)) = self.queue.pop_first() {
             let is_over = key.0 > FAULTS + CALM;
-            let is_launch = |next: &Happening| matches!(next, Happening::Launch { .. });
+            let is_launch =
+                |next: &Happening| matches!(next, Happening::Launch { .. } | Happening::Begin { .. });
             let launches = is_launch(&happening) || self.queue.values().any(is_launch);
             if is_over && ((self.is_settled() && !launches) || key.0 > FAULTS + CALM + Duration::from_mins(1))
             {
@@ -184,6 +268,7 @@ impl Machine {
             }
             self.real = self.real.max(key.0);
             self.check_processes()?;
+            self.check_patience()?;
             self.happen(happening)?;
         }
         if self.engine.is_none() {
@@ -196,21 +281,19 @@ impl Machine {
         match happening {
             Happening::Wake => self.tell(Event::Woke),
             Happening::Commit { batch, life } => self.commit(&batch, life),
-            Happening::Launch { claim, life } => self.launch(claim, life),
+            Happening::Launch { claim, life } | Happening::Begin { claim, life } => self.launch(*claim, life),
             Happening::Ended { run } => self.ended(run),
             Happening::Found { run, life } if life == self.life => self.found(run),
             Happening::Found { .. } => Ok(()),
-            Happening::Crash => {
-                self.crash();
-                Ok(())
-            }
+            Happening::Silent { run, life } => self.fall_silent(run, life),
+            Happening::Crash => self.crash(),
             Happening::Restart { reboot } => self.restart(reboot),
             Happening::JumpClock => self.jump_clock(),
             Happening::Ask => self.ask(),
         }
     }
 
-    fn tell(&mut self, event: Event) -> Result<(), String> {
+    pub fn tell(&mut self, event: Event) -> Result<(), String> {
         let Some(mut engine) = self.engine.take() else { return Ok(()) };
         self.note(&event);
         let mut effects = Vec::new();
@@ -219,7 +302,7 @@ impl Machine {
         self.act(effects)
     }
 
-    fn act(&mut self, effects: Vec<Effect>) -> Result<(), String> {
+    pub fn act(&mut self, effects: Vec<Effect>) -> Result<(), String> {
         for effect in effects {
             self.note(&effect);
             self.carry_out(effect)?;
@@ -252,6 +335,7 @@ impl Machine {
         match effect {
             Effect::Commit(batch) => {
                 self.retry_by = None;
+                self.check_decisions(&batch)?;
                 if self.under_way.replace(batch.number).is_some() {
                     return Err("two batches under way at once".into());
                 }
@@ -268,7 +352,7 @@ impl Machine {
                 // Now and then the host is so busy that a crash can come in between.
                 let longest = if self.rng.percent(10) { 10_000 } else { 30 };
                 let delay = self.rng.millis(1, longest);
-                self.after(delay, Happening::Launch { claim, life });
+                self.after(delay, Happening::Launch { claim: Box::new(claim), life });
             }
             Effect::Stop { run, by } => {
                 self.totals.count("stopped by hand");
@@ -294,21 +378,16 @@ impl Machine {
                 self.after(Duration::ZERO, Happening::Ended { run });
             }
             Effect::Remark(Remark::AlreadyAccounted { .. }) => self.totals.count("taken"),
-            Effect::Reply { .. } | Effect::Remark(_) => {}
+            Effect::Reply { request, answer } => self.answered(request, answer.is_ok()),
+            Effect::Remark(_) => {}
+            Effect::Arm(claim) => self.arm_shim(claim)?,
+            Effect::Go { run } => self.go(run)?,
+            Effect::Disarm { run } => {
+                self.totals.count("disarmed");
+                self.gates.remove(&run).ok_or(format!("run {run} is disarmed, and was not armed"))?;
+            }
         }
         Ok(())
-    }
-
-    /// No fire is started that is past its window; one that waited in a queue was decided upon in time.
-    fn check_lateness(&self, claim: &Claim) -> Result<(), String> {
-        let spec = self.specs.iter().find(|spec| spec.name == claim.job);
-        let window = match spec.filter(|_| claim.trigger == Trigger::Schedule) {
-            None => return Ok(()),
-            Some(spec) if spec.catch_up == CatchUp::Skip => Duration::from_secs(30),
-            Some(spec) => spec.catch_up_window,
-        };
-        let age = Duration::try_from(self.wall().duration_since(claim.due_at())).unwrap_or_default();
-        if age > window { Err(format!("run {} is started {age:?} late", claim.run)) } else { Ok(()) }
     }
 
     fn commit(&mut self, batch: &Batch, life: u64) -> Result<(), String> {
@@ -323,15 +402,26 @@ impl Machine {
             self.totals.count("commit failed before");
             return self.tell(Event::CommitFailed { number });
         }
-        self.ledger.object_to(batch)?;
-        self.object_to_ends(batch)?;
-        let answers = self.ledger.commit(batch)?;
+        let answers = self.store(batch)?;
         if fails {
             self.totals.count("commit failed after");
             return self.tell(Event::CommitFailed { number });
         }
         self.retry_by = None;
         self.tell(Event::Committed { number, answers })
+    }
+
+    /// The batch is durable from here on.
+    pub fn store(&mut self, batch: &Batch) -> Result<Vec<(RunId, Answer)>, String> {
+        self.ledger.object_to(batch)?;
+        self.object_to_ends(batch)?;
+        self.object_to_order(batch)?;
+        let is_new = batch.number > self.ledger.last_batch;
+        let answers = self.ledger.commit(batch)?;
+        if is_new {
+            self.order.stored(batch, &self.ledger);
+        }
+        Ok(answers)
     }
 
     /// No run is over while its process lives, however long ago it was to end.
@@ -341,271 +431,6 @@ impl Machine {
                 && self.alive.contains(run)
             {
                 return Err(format!("run {run} is over in its row, and its process lives"));
-            }
-        }
-        Ok(())
-    }
-
-    fn launch(&mut self, claim: Claim, life: u64) -> Result<(), String> {
-        let run = claim.run;
-        if life != self.life {
-            return Ok(());
-        }
-        if !self.is_calm() && self.rng.percent(self.faults.launch_fails) {
-            self.totals.count("launch failed");
-            let mut report = Report::lost("", None, self.wall());
-            report.exit = Exit::SpawnFailed { step: "fork".into(), error: "EAGAIN".into() };
-            self.unstarted.insert(run, Status::Failed);
-            return self.tell(Event::Exited { run, report: Box::new(report) });
-        }
-        self.start_process(claim)?;
-        self.tell(Event::Launched { run })
-    }
-
-    fn start_process(&mut self, claim: Claim) -> Result<(), String> {
-        self.totals.count("launch");
-        let run = claim.run;
-        if self.processes.contains_key(&run) {
-            return Err(format!("run {run} is started twice"));
-        }
-        let mut alive = self.alive.iter().map(|run| &self.processes[run].claim);
-        if let Some(other) = alive.find(|other| other.job == claim.job) {
-            return Err(format!("run {run} is started while {} runs", other.run));
-        }
-        if let Some(at) = claim.scheduled_at
-            && !self.started.insert((claim.job.clone(), at, claim.attempt))
-        {
-            return Err(format!("run {run} is the second one for {} at {at}", claim.job));
-        }
-        let (real, wall) = (self.real, self.wall());
-        let mut process = Process::start(claim, &self.faults.habits, &mut self.rng, real, wall);
-        if self.real >= FAULTS {
-            process.stuck = false;
-        }
-        self.processes.insert(run, process);
-        self.alive.insert(run);
-        self.attend(run);
-        Ok(())
-    }
-
-    /// Looks after a process: when its shim says that it does not die, and when it ends.
-    fn attend(&mut self, run: RunId) {
-        let Some(process) = self.processes.get(&run).filter(|process| !process.stuck && !process.over) else {
-            return;
-        };
-        let (ends, hangs_since, life) = (process.ends, process.hangs_since, self.life);
-        if let Some(since) = hangs_since {
-            // What is looked for now and then is found a little later.
-            let delay = since.saturating_sub(self.real) + self.rng.millis(1, 5_000);
-            self.after(delay, Happening::Found { run, life });
-        }
-        self.after(ends.saturating_sub(self.real), Happening::Ended { run });
-    }
-
-    /// A process is found that does not die.
-    fn found(&mut self, run: RunId) -> Result<(), String> {
-        let (real, since) = (self.real, self.wall());
-        let Some(left) = self.processes.get(&run).and_then(|process| process.word(real)) else {
-            return Ok(());
-        };
-        self.totals.count("unkillable");
-        self.found.insert(run);
-        self.tell(Event::Stuck { run, since, left })
-    }
-
-    fn ended(&mut self, run: RunId) -> Result<(), String> {
-        let Some(process) = self.processes.get_mut(&run) else { return Ok(()) };
-        if process.over || process.stuck || process.ends > self.real {
-            return Ok(());
-        }
-        process.over = true;
-        self.alive.remove(&run);
-        let report = Box::new(process.report.clone());
-        if report.status() == Status::Lost {
-            self.totals.count("lost");
-        }
-        self.tell(Event::Exited { run, report })
-    }
-
-    /// jobd is gone, whatever it was at. What it had sent off may still arrive.
-    fn crash(&mut self) {
-        if self.is_calm() {
-            return;
-        }
-        self.totals.count("crash");
-        self.note(&"crash");
-        self.engine = None;
-        self.retry_by = None;
-        self.life += 1;
-        let sent: Vec<_> = {
-            let is_sent = |happening: &Happening| {
-                matches!(happening, Happening::Commit { .. } | Happening::Launch { .. } | Happening::Wake)
-            };
-            let keys: Vec<_> = self.queue.iter().filter(|(_, h)| is_sent(h)).map(|(key, _)| *key).collect();
-            keys.iter().filter_map(|key| self.queue.remove(key)).collect()
-        };
-        for happening in sent {
-            self.settle_after_crash(happening);
-        }
-        self.under_way = None;
-        let reboot = self.rng.percent(15);
-        let longest = *self.rng.pick(&[5_000, 1_200_000]);
-        let down = self.rng.millis(100, longest);
-        self.after(down, Happening::Restart { reboot });
-        let next = self.rng.millis(1, 2 * u64::try_from(self.faults.crash_every.as_millis()).unwrap());
-        self.after(down + next, Happening::Crash);
-    }
-
-    fn settle_after_crash(&mut self, happening: Happening) {
-        let arrives = self.rng.percent(50);
-        match happening {
-            Happening::Commit { batch, .. } => {
-                self.totals.count("crash with a commit under way");
-                if arrives {
-                    self.ledger.commit(&batch).unwrap();
-                }
-            }
-            Happening::Launch { claim, .. } if arrives => self.start_process(claim).unwrap(),
-            _ => {}
-        }
-    }
-
-    fn restart(&mut self, reboot: bool) -> Result<(), String> {
-        let mut reboot = reboot;
-        if self.real > FAULTS {
-            reboot = false;
-        }
-        if reboot {
-            self.reboot();
-        }
-        self.note(&if reboot { "restart after a reboot" } else { "restart" });
-        let snapshot = self.ledger.snapshot();
-        let proofs = snapshot.open.iter().filter(|open| !open.queued);
-        let proofs: BTreeMap<_, _> =
-            proofs.map(|open| (open.claim.run, self.inspect(open.claim.run))).collect();
-        for (run, found) in &proofs {
-            if *found == Proof::NeverStarted {
-                self.totals.count("never started");
-                self.unstarted.insert(*run, Status::Missed);
-            }
-        }
-        if snapshot.open.iter().any(|open| open.queued) {
-            self.totals.count("queued");
-        }
-        self.life_began = self.real;
-        let settings = Settings { default_alert: vec!["ops".into()] };
-        let boot = Boot { id: self.boot_id(), at: self.wall() };
-        let mut effects = Vec::new();
-        let specs = self.specs.clone();
-        let now = self.now();
-        let engine = Scheduler::recover(settings, specs, snapshot, proofs, &boot, now, &mut effects);
-        self.engine = Some(engine);
-        for run in self.alive.clone() {
-            if self.processes[&run].word(self.real).is_some() {
-                self.totals.count("unkillable, found by a later jobd");
-            }
-            self.attend(run);
-        }
-        self.act(effects)
-    }
-
-    fn reboot(&mut self) {
-        self.totals.count("reboot");
-        self.boots += 1;
-        self.booted = self.real;
-        let (real, wall) = (self.real, self.wall());
-        for process in self.processes.values_mut().filter(|process| !process.over) {
-            if process.ends > real || process.stuck {
-                process.vanish("host rebooted", real, wall);
-            }
-            process.over = true;
-        }
-        self.alive.clear();
-    }
-
-    fn inspect(&self, run: RunId) -> Proof {
-        match self.processes.get(&run) {
-            None => Proof::NeverStarted,
-            Some(process) if process.over => Proof::Ended(Box::new(process.report.clone())),
-            Some(_) => Proof::Held,
-        }
-    }
-
-    fn jump_clock(&mut self) -> Result<(), String> {
-        if self.is_calm() {
-            return Ok(());
-        }
-        let far = self.rng.percent(self.faults.far_back);
-        let minutes = i64::try_from(self.rng.range(1, 200)).unwrap();
-        let by = match (far, self.rng.percent(50)) {
-            (true, true) => {
-                self.second_pass = true;
-                self.totals.count("clock far back");
-                -(181 + minutes) * 60_000
-            }
-            (true, false) => {
-                self.totals.count("clock far forward");
-                (181 + minutes) * 60_000
-            }
-            (false, true) => {
-                self.totals.count("clock forward");
-                minutes * 3_000
-            }
-            (false, false) => {
-                self.totals.count("clock back");
-                -minutes * 3_000
-            }
-        };
-        self.offset_ms += by;
-        let next = self.rng.millis(1, 2 * u64::try_from(self.faults.jump_every.as_millis()).unwrap());
-        self.after(next, Happening::JumpClock);
-        self.note(&("the clock jumps by", by));
-        self.tell(Event::Woke)
-    }
-
-    /// Now and then a person runs or stops something.
-    fn ask(&mut self) -> Result<(), String> {
-        if self.is_calm() {
-            return Ok(());
-        }
-        let next = self.rng.millis(1_000, 600_000);
-        self.after(next, Happening::Ask);
-        self.requests += 1;
-        let request = RequestId(self.requests);
-        if self.rng.percent(60) {
-            self.totals.count("run by hand");
-            let job = self.rng.pick(&self.specs).name.clone();
-            let back = i64::try_from(self.rng.range(0, 40)).unwrap();
-            let at = Timestamp::from_second(self.wall().as_second() / 60 * 60 - back * 60).unwrap();
-            let at = (self.rng.percent(50) && at > self.began).then_some(at);
-            return self.tell(Event::RunRequested { request, job, at });
-        }
-        let open: Vec<RunId> = self.ledger.claims.keys().copied().collect();
-        if open.is_empty() {
-            return Ok(());
-        }
-        let run = *self.rng.pick(&open);
-        self.tell(Event::StopRequested { request, run, by: "uid 0".into() })
-    }
-
-    /// No process outlives its limit and grace under a running jobd: not even one whose shim is stuck.
-    fn check_processes(&self) -> Result<(), String> {
-        if self.engine.is_none() {
-            return Ok(());
-        }
-        if self.retry_by.is_some_and(|by| by < self.real) {
-            return Err("a batch that failed is not sent again".into());
-        }
-        let slack = Duration::from_secs(7);
-        let alive = self.alive.iter().map(|run| &self.processes[run]);
-        for Process { claim, started, asked, .. } in alive.filter(|process| process.stuck) {
-            let since = (*started).max(self.life_began);
-            // Who asked a jobd that is gone has to ask again.
-            let asked = asked.filter(|asked| *asked >= self.life_began);
-            let limits = [claim.timeout.map(|limit| since + limit), asked];
-            let Some(limit) = limits.into_iter().flatten().min() else { continue };
-            if self.real > limit + claim.kill_grace + slack {
-                return Err(format!("the process of run {} outlives its limit", claim.run));
             }
         }
         Ok(())

@@ -5,26 +5,28 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use jobctl::engine::job::{JobName, JobSpec};
-use jobctl::engine::ledger::Notice;
+use jobctl::engine::ledger::ClaimState;
+use jobctl::engine::notice::Notice;
 use jobctl::engine::policy::CatchUp;
 use jobctl::engine::record::RunRecord;
 use jobctl::engine::run::{Status, Trigger};
 
 use super::ledger::SimLedger;
 use super::machine::Machine;
+use super::oracle_order;
 
 pub fn check(machine: &Machine) -> Result<(), String> {
     settled(machine)?;
     for spec in machine.specs.iter().filter(|spec| machine.periods.contains_key(&spec.name)) {
         each_fire_has_one_row(machine, spec).map_err(|problem| format!("{}: {problem}", spec.name))?;
-        catch_up_keeps_to_its_policy(&machine.ledger, spec)
-            .map_err(|problem| format!("{}: {problem}", spec.name))?;
+        catch_up_keeps_to_its_policy(machine, spec).map_err(|problem| format!("{}: {problem}", spec.name))?;
     }
     each_boot_has_one_fire(machine)?;
     rows_tell_the_truth(machine)?;
     incidents_are_announced_once(&machine.ledger)?;
     what_cannot_be_killed_is_told_once(machine)?;
-    missed_fires_are_told(machine)
+    missed_fires_are_told(machine)?;
+    oracle_order::check(machine)
 }
 
 /// After the calm nothing hangs in the air.
@@ -32,13 +34,12 @@ fn settled(machine: &Machine) -> Result<(), String> {
     if !machine.is_settled() {
         return Err("something is not durable after the calm".into());
     }
-    let alive =
-        |job: &JobName| machine.processes.values().any(|process| !process.over && process.claim.job == *job);
-    for (run, open) in &machine.ledger.claims {
+    for (run, open) in machine.ledger.claims.iter().filter(|(_, open)| open.state != ClaimState::Ahead) {
         // A queue behind a slow job may be longer than the calm, as long as it moves.
         let has_process = machine.processes.get(run).is_some_and(|process| !process.over);
         let just_now = machine.wall().duration_since(open.claim.claimed_at) < SignedDuration::from_secs(1);
-        let moves = has_process || just_now || (open.queued && alive(&open.claim.job));
+        // Whether a run that waits has a reason to is looked at all the time (`oracle_order`).
+        let moves = has_process || just_now || open.state == ClaimState::Queued;
         if !moves {
             return Err(format!("run {run} is open at {}, and no process is there", machine.wall()));
         }
@@ -64,7 +65,7 @@ fn each_fire_has_one_row(machine: &Machine, spec: &JobSpec) -> Result<(), String
     let mut rows: BTreeMap<i64, u32> = BTreeMap::new();
     let mut folded = BTreeSet::new();
     let of_job = machine.ledger.rows.values().filter(|row| row.task_name == spec.name);
-    for row in of_job.filter(|row| row.attempt == 1) {
+    for row in of_job.filter(|row| row.attempt <= 1) {
         let Some(at) = row.scheduled_at else { continue };
         match row.scheduled_until {
             None => *rows.entry(at.as_second()).or_default() += 1,
@@ -78,11 +79,9 @@ fn each_fire_has_one_row(machine: &Machine, spec: &JobSpec) -> Result<(), String
         }
     }
     for fire in expand(first, cursor.as_second(), period) {
-        let in_fold = u32::from(folded.contains(&fire));
-        match rows.get(&fire).copied().unwrap_or(0) + in_fold {
+        // Where many fires are one row, a run for one of them has its own row.
+        match rows.get(&fire).copied().unwrap_or_else(|| u32::from(folded.contains(&fire))) {
             1 => {}
-            // Where many missed fires are one row, a run for one of them has its own row and wins.
-            2 if in_fold == 1 && (machine.second_pass || by_hand(machine, spec, fire)) => {}
             count => return Err(format!("{count} rows for the fire at second {fire}")),
         }
     }
@@ -109,14 +108,19 @@ fn expand(first: i64, last: i64, period: i64) -> Vec<i64> {
 fn by_hand(machine: &Machine, spec: &JobSpec, at: i64) -> bool {
     let mut rows = machine.ledger.rows.values().filter(|row| row.task_name == spec.name);
     rows.any(|row| {
-        row.triggered_by == Trigger::Manual && row.scheduled_at.is_some_and(|fire| fire.as_second() == at)
+        matches!(row.triggered_by, Trigger::Manual | Trigger::CatchUp)
+            && row.scheduled_at.is_some_and(|fire| fire.as_second() == at)
     })
 }
 
-fn catch_up_keeps_to_its_policy(ledger: &SimLedger, spec: &JobSpec) -> Result<(), String> {
+fn catch_up_keeps_to_its_policy(machine: &Machine, spec: &JobSpec) -> Result<(), String> {
+    let ledger = &machine.ledger;
     let of_job = ledger.rows.values().filter(|row| row.task_name == spec.name);
     for row in of_job.filter(|row| row.triggered_by == Trigger::CatchUp) {
         let fire = row.scheduled_at.ok_or("a catch-up run without a fire")?;
+        if machine.by_hand.contains(&row.run_id) {
+            continue;
+        }
         if spec.catch_up == CatchUp::Skip {
             return Err(format!("{fire} is made up for under catch_up = skip"));
         }
@@ -170,6 +174,9 @@ fn incidents_are_announced_once(ledger: &SimLedger) -> Result<(), String> {
     for run in &ledger.finished {
         // A run given up as missed may have given way to another run of its fire.
         let Some(row) = ledger.rows.get(run) else { continue };
+        if ledger.next_try.contains_key(run) {
+            continue;
+        }
         if row.status.is_bad() && open.entry(&row.task_name).or_default().insert(row.status) {
             bad.insert(*run);
         }
@@ -182,7 +189,11 @@ fn incidents_are_announced_once(ledger: &SimLedger) -> Result<(), String> {
         let is_new = match notice {
             Notice::Bad(bad) => told_bad.insert(bad.run),
             Notice::Recovered { run, .. } => told_recovered.insert(*run),
-            Notice::Unkillable { .. } | Notice::Missed { .. } => true,
+            Notice::Unkillable { .. }
+            | Notice::Missed { .. }
+            | Notice::Concern(_)
+            | Notice::NoSuccess { .. }
+            | Notice::Unaccounted { .. } => true,
         };
         if !is_new {
             return Err(format!("told twice: {notice:?}"));
@@ -231,7 +242,7 @@ fn missed_fires_are_told(machine: &Machine) -> Result<(), String> {
         .iter()
         .filter_map(|(_, notice)| match notice {
             Notice::Missed { jobs, .. } => {
-                Some(jobs.iter().map(|job| job.fires - job.caught_up).sum::<u64>())
+                Some(jobs.iter().map(|job| job.fires - job.caught_up - job.folded - job.skipped).sum::<u64>())
             }
             _ => None,
         })

@@ -32,6 +32,8 @@ pub struct Process {
     /// When a person first asked for its end.
     pub asked: Option<Duration>,
     pub over: bool,
+    /// When it says nothing any more, and does nothing.
+    pub silent_at: Option<Duration>,
 }
 
 /// How long after SIGKILL a shim says that a process does not die.
@@ -69,6 +71,7 @@ impl Process {
             hangs_since: None,
             asked: None,
             over: false,
+            silent_at: None,
         };
         if process.report.stop.is_some() {
             lasts = process.hang(lasts);

@@ -68,6 +68,7 @@ impl Run {
             umask: 0o022,
             timeout_ms: None,
             stop: StopLadder::term(Duration::from_secs(10)),
+            silence: None,
             leftover: Leftover::default(),
             output_limit: None,
             stdin: None,

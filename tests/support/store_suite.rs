@@ -5,10 +5,13 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jobctl::engine::admission::Holds;
 use jobctl::engine::job::JobName;
-use jobctl::engine::ledger::{Accounted, Answer, Batch, Change, KnownJob, OpenClaim, Reason, Snapshot};
+use jobctl::engine::ledger::{Accounted, Answer, Batch, Change, ClaimState, KnownJob, OpenClaim, Snapshot};
+use jobctl::engine::reason::Reason;
 use jobctl::engine::record::RunRecord;
 use jobctl::engine::run::{Claim, Exit, Report, RunId, Status, Stop, Trigger};
 use jobctl::engine::time::Timestamp;
@@ -65,6 +68,8 @@ pub(crate) fn claim(run: u64, scheduled_at: &str) -> Claim {
         scheduled_at: Some(at(scheduled_at)),
         trigger: Trigger::Schedule,
         attempt: 1,
+        not_before: None,
+        holds: Holds::default(),
         claimed_at: at("01:00:00.007"),
         timeout: Some(Duration::from_mins(30)),
         kill_grace: Duration::from_millis(10_500),
@@ -118,11 +123,11 @@ pub(crate) fn accounted(run: u64, status: Status, scheduled_at: &str) -> Account
     }
 }
 
-fn granted(run: u64, attempt: u32) -> (RunId, Answer) {
+pub(crate) fn granted(run: u64, attempt: u32) -> (RunId, Answer) {
     (RunId(run), Answer::Granted { attempt })
 }
 
-fn taken(run: u64) -> (RunId, Answer) {
+pub(crate) fn taken(run: u64) -> (RunId, Answer) {
     (RunId(run), Answer::Taken)
 }
 
@@ -148,11 +153,11 @@ impl<L: Ledger> Book<L> {
         self.ledger.rows().into_iter().find(|row| row.run_id == RunId(run)).expect("a row of this number")
     }
 
-    fn statuses(&mut self) -> Vec<(u64, Status)> {
+    pub(crate) fn statuses(&mut self) -> Vec<(u64, Status)> {
         self.ledger.rows().iter().map(|row| (row.run_id.0, row.status)).collect()
     }
 
-    fn open_runs(&mut self) -> Vec<u64> {
+    pub(crate) fn open_runs(&mut self) -> Vec<u64> {
         self.ledger.snapshot().open.iter().map(|open| open.claim.run.0).collect()
     }
 }
@@ -162,6 +167,7 @@ fn a_new_ledger_knows_nothing(mut ledger: impl Ledger) {
     assert_eq!((snapshot.last_batch, snapshot.last_run), (0, 0));
     assert_eq!((snapshot.last_seen, snapshot.boot_id), (None, None));
     assert!(snapshot.jobs.is_empty() && snapshot.open.is_empty() && snapshot.incidents.is_empty());
+    assert!(snapshot.pauses.is_empty() && snapshot.watches.is_empty());
     assert_eq!(ledger.rows(), []);
 }
 
@@ -263,12 +269,12 @@ fn a_queued_run_is_due_until_it_starts(ledger: impl Ledger) {
     assert_eq!((row.status, row.started_at), (Status::Queued, at("01:00:00")));
     assert_eq!((row.completed_at, row.config_hash.as_deref()), (None, Some("c0ffee")));
     assert_eq!(book.row(2).started_at, at("01:00:00.007"), "due when it was asked for");
-    assert!(book.ledger.snapshot().open.iter().all(|open| open.queued));
+    assert!(book.ledger.snapshot().open.iter().all(|open| open.state == ClaimState::Queued));
 
     book.write("01:05:00.001", vec![Change::Start { run: RunId(1), at: at("01:05:00") }]);
     let row = book.row(1);
     assert_eq!((row.status, row.started_at), (Status::Running, at("01:05:00")));
-    assert!(!book.ledger.snapshot().open[0].queued);
+    assert_eq!(book.ledger.snapshot().open[0].state, ClaimState::Due);
 }
 
 fn a_queued_run_may_end_without_having_started(ledger: impl Ledger) {
@@ -462,7 +468,15 @@ fn claims_survive_whole(ledger: impl Ledger) {
     let claims = [claim(10, "01:00:00"), manual(11, None), plain];
     let changes = claims.iter().cloned().map(|claim| Change::Claim { queued: claim.run.0 == 11, claim });
     book.write("01:00:00.020", changes.collect());
-    let open = |claim: Claim| OpenClaim { queued: claim.run.0 == 11, noted: false, claim };
+    let state = |run| if run == 11 { ClaimState::Queued } else { ClaimState::Due };
+    let open = |claim: Claim| OpenClaim {
+        state: state(claim.run.0),
+        skips: 0,
+        told: BTreeSet::new(),
+        running_since: (state(claim.run.0) == ClaimState::Due).then(|| at("01:00:00.020")),
+        noted: false,
+        claim,
+    };
     let expected: Vec<OpenClaim> = claims.into_iter().map(open).collect();
     assert_eq!(book.ledger.snapshot().open, expected);
 }

@@ -8,7 +8,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("failpoint", &[]),
     ("config", &["engine"]),
     // Its timer waits through the runtime, which only `os` may register a descriptor with.
-    ("clock", &["engine", "os"]),
+    ("clock", &["engine", "os", "failpoint"]),
     ("store", &["engine"]),
     ("os", &["engine"]),
     ("run", &["engine", "os"]),

@@ -113,10 +113,15 @@ fn seven_days(weekdays: u8, begins: i8) -> u64 {
 }
 
 impl Days {
+    /// The days of a month that the day-of-month field names, and those that the day-of-week field does.
+    pub(super) fn fields_of_month(&self, year: i16, month: i8) -> (Bits, Bits) {
+        let shape = Shape::of(date(year, month, 1));
+        (self.dates.of(shape), self.weekdays.of(shape))
+    }
+
     /// The days of a month that match.
     fn of_month(&self, year: i16, month: i8) -> Bits {
-        let shape = Shape::of(date(year, month, 1));
-        let (by_date, by_weekday) = (self.dates.of(shape), self.weekdays.of(shape));
+        let (by_date, by_weekday) = self.fields_of_month(year, month);
         Bits(if self.both { by_date.0 & by_weekday.0 } else { by_date.0 | by_weekday.0 })
     }
 

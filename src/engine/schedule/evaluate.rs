@@ -5,9 +5,10 @@
 //! in one place, [`Calendar::opening`].
 
 use jiff::civil::DateTime;
-use jiff::tz::{Offset, TimeZone, TimeZoneTransition};
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneTransition};
 use jiff::{SignedDuration, Timestamp};
 
+use super::ClockChange;
 use super::days::Days;
 use super::times::Times;
 
@@ -96,6 +97,31 @@ impl Calendar {
                 let due = self.first_civil(left_out)?;
                 (due < to).then_some(Opening::MadeUp { at })
             }
+        }
+    }
+
+    /// What a change of the clock has to do with a fire at this instant.
+    pub(super) fn clock_change(&self, zone: &TimeZone, at: Timestamp) -> Option<ClockChange> {
+        let stretch = Stretch::around(zone, at);
+        let civil = stretch.offset.to_datetime(at);
+        if let Some(Jump::Ahead { left_out, to, at: made_up }) = stretch.jump(zone)
+            && !self.wild
+            && made_up == at
+            && self.first_civil(civil) != Some(civil)
+        {
+            return self
+                .first_civil(left_out)
+                .filter(|named| *named < to)
+                .map(|named| ClockChange::Gap { named });
+        }
+        match zone.to_ambiguous_timestamp(civil).offset() {
+            AmbiguousOffset::Fold { before, after }
+                if before.seconds() - after.seconds() <= LONGEST_SHIELDED =>
+            {
+                let second = stretch.offset == after;
+                Some(if self.wild { ClockChange::BothPasses { second } } else { ClockChange::FirstPass })
+            }
+            _ => None,
         }
     }
 

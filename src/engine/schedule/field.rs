@@ -75,13 +75,13 @@ impl Piece<'_> {
     }
 
     /// What lies before and behind the first occurrence of a mark.
-    fn split_once(self, mark: char) -> Option<(Self, Self)> {
+    pub(super) fn split_once(self, mark: char) -> Option<(Self, Self)> {
         let place = self.text.find(mark)?;
         Some((self.slice(0, place), self.slice(place + mark.len_utf8(), self.text.len())))
     }
 
     /// Its entries: what lies between the commas.
-    fn entries(self) -> impl Iterator<Item = Self> {
+    pub(super) fn entries(self) -> impl Iterator<Item = Self> {
         let mut at = self.at;
         self.text.split(',').map(move |text| {
             let piece = Piece { text, at };
@@ -143,6 +143,15 @@ impl Field {
             Self::DayOfMonth => (1, 31),
             Self::Month => (1, 12),
             Self::DayOfWeek => (0, 7),
+        }
+    }
+
+    /// The smallest and the largest number that `H` stands for: those that every month and every week has, once.
+    pub(super) const fn hashed_limits(self) -> (u8, u8) {
+        match self {
+            Self::DayOfMonth => (1, 28),
+            Self::DayOfWeek => (0, 6),
+            _ => self.limits(),
         }
     }
 
@@ -251,7 +260,12 @@ impl Field {
         Ok(Bits::range(low, high, step))
     }
 
-    fn range(self, entry: Piece<'_>, from: Piece<'_>, to: Piece<'_>) -> Result<(u8, u8), ScheduleError> {
+    pub(super) fn range(
+        self,
+        entry: Piece<'_>,
+        from: Piece<'_>,
+        to: Piece<'_>,
+    ) -> Result<(u8, u8), ScheduleError> {
         let (low, high) = (self.value(entry, from)?, self.value(entry, to)?);
         if low <= high {
             return Ok((low, high));
@@ -284,7 +298,7 @@ impl Field {
         }
     }
 
-    fn step(self, entry: Piece<'_>, step: Piece<'_>) -> Result<u16, ScheduleError> {
+    pub(super) fn step(self, entry: Piece<'_>, step: Piece<'_>) -> Result<u16, ScheduleError> {
         let name = self.name();
         let number = number(step).ok_or_else(|| {
             let message = format!("{name} {}: {} is not a step", entry.quoted(), step.quoted());

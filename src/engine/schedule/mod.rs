@@ -4,26 +4,34 @@
 //! directions, and both do a bounded amount of work, whatever the expression.
 //!
 //! The parts, in reading order: `parse` (a text becomes a rule, or an error with its place), `field` (the grammar of
-//! one field), `days` and `times` (which days, which seconds of a day: bit sets), `evaluate` (civil time becomes
-//! instants, through the zone's changes of offset). What the syntax means is told in `docs/schedule.md`.
+//! one field), `hashed` (what `H` stands for), `days` and `times` (which days, which seconds of a day: bit sets),
+//! `evaluate` (civil time becomes instants, through the zone's changes of offset), `mismatch` (why an instant is none).
+//! What the syntax means is told in `docs/schedule.md`.
 
 mod days;
 mod evaluate;
 mod field;
+mod hashed;
+mod mismatch;
 mod parse;
 mod times;
 
 use std::ops::Range;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use super::job::JobName;
 use evaluate::Calendar;
+pub use mismatch::Mismatch;
 
 /// One parsed schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     text: String,
+    /// The text with a number for each `H`, if it has any.
+    resolved: Option<String>,
     rule: Rule,
 }
 
@@ -50,13 +58,43 @@ pub struct ScheduleError {
     pub help: Option<String>,
 }
 
+/// What a change of the clock has to do with a fire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockChange {
+    /// The clock leaves out the time that the schedule names: it fires at the first whole minute after that.
+    Gap {
+        /// The first time that is left out and named.
+        named: DateTime,
+    },
+    /// The clock shows the time twice, and the schedule counts only the first.
+    FirstPass,
+    /// The clock shows the time twice, and the schedule counts both.
+    BothPasses {
+        /// Whether this is the second.
+        second: bool,
+    },
+}
+
 impl Schedule {
     /// Reads an expression: 5 fields, 6 with seconds ahead, a nickname, `@every 90s` or `@reboot`.
     ///
     /// # Errors
-    /// When it is none of these, or never fires.
+    /// When it is none of these, never fires, or has an `H`, which only a job's name gives a number.
     pub fn parse(text: &str) -> Result<Self, ScheduleError> {
-        Ok(Self { text: text.to_owned(), rule: parse::rule(text)? })
+        Self::read(text, None)
+    }
+
+    /// Reads an expression of the job of this name, in which `H` may stand.
+    ///
+    /// # Errors
+    /// When it is no schedule, or never fires.
+    pub fn parse_for(name: &JobName, text: &str) -> Result<Self, ScheduleError> {
+        Self::read(text, Some(name.as_str()))
+    }
+
+    fn read(text: &str, name: Option<&str>) -> Result<Self, ScheduleError> {
+        let (rule, resolved) = parse::rule(text, name)?;
+        Ok(Self { text: text.to_owned(), resolved, rule })
     }
 
     /// The text it was read from.
@@ -65,10 +103,22 @@ impl Schedule {
         &self.text
     }
 
+    /// The text with a number for each `H` of it: what it fires by.
+    #[must_use]
+    pub fn resolved(&self) -> &str {
+        self.resolved.as_deref().unwrap_or(&self.text)
+    }
+
     /// Whether it fires at boot and at no instant of the clock.
     #[must_use]
     pub fn is_reboot(&self) -> bool {
         self.rule == Rule::Reboot
+    }
+
+    /// Whether it fires at intervals, whatever the time of day.
+    #[must_use]
+    pub fn is_every(&self) -> bool {
+        matches!(self.rule, Rule::Every(_))
     }
 
     /// The first fire strictly after the instant; `None` when there is none before the calendar's end.
@@ -82,6 +132,15 @@ impl Schedule {
             // The first multiple that is not before `from`.
             Rule::Every(seconds) => instant(from.checked_add(seconds - 1)?.div_euclid(*seconds) * seconds),
             Rule::Calendar(calendar) => calendar.first_at_or_after(zone, instant(from)?),
+        }
+    }
+
+    /// What a change of the clock has to do with a fire at this instant.
+    #[must_use]
+    pub fn clock_change(&self, zone: &TimeZone, at: Timestamp) -> Option<ClockChange> {
+        match &self.rule {
+            Rule::Reboot | Rule::Every(_) => None,
+            Rule::Calendar(calendar) => calendar.clock_change(zone, at),
         }
     }
 

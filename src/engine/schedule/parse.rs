@@ -4,7 +4,7 @@ use super::days::{Dates, Days, Weekdays};
 use super::evaluate::Calendar;
 use super::field::{Entry, Field, Parsed, Piece};
 use super::times::{Bits, Times};
-use super::{Rule, ScheduleError};
+use super::{Rule, ScheduleError, hashed};
 
 /// The longest expression, in bytes. Every minute, hour, day and month written out is 360.
 const LONGEST: usize = 1000;
@@ -28,8 +28,9 @@ const EVERY: &str = "@every";
 const EVERY_HELP: &str = "write a duration of at least a second: `@every 90s`, `10m`, `1h30m` or `1d`";
 const REBOOT: &str = "@reboot";
 
-/// Reads an expression.
-pub(super) fn rule(text: &str) -> Result<Rule, ScheduleError> {
+/// Reads an expression of the job of this name. With the rule goes the text in which each `H` has its number, if it has
+/// any.
+pub(super) fn rule(text: &str, name: Option<&str>) -> Result<(Rule, Option<String>), ScheduleError> {
     let whole = Piece { text, at: 0 };
     if text.len() > LONGEST {
         let message = format!("the schedule has {} bytes, more than {LONGEST}", text.len());
@@ -38,8 +39,8 @@ pub(super) fn rule(text: &str) -> Result<Rule, ScheduleError> {
     let words = words(whole);
     match words.first() {
         None => Err(whole.error("the schedule is empty".to_owned()).with_help(FIELDS_HELP)),
-        Some(first) if first.text.starts_with('@') => nickname(*first, &words[1..]),
-        Some(_) => calendar(&words).map(Rule::Calendar),
+        Some(first) if first.text.starts_with('@') => Ok((nickname(*first, &words[1..])?, None)),
+        Some(_) => fields(&words, name),
     }
 }
 
@@ -124,6 +125,34 @@ fn seconds(text: &str) -> Option<i64> {
         rest = &rest[end + 1..];
     }
     (!text.is_empty()).then_some(total)
+}
+
+/// Reads five or six fields in which `H` may stand.
+fn fields(words: &[Piece<'_>], name: Option<&str>) -> Result<(Rule, Option<String>), ScheduleError> {
+    let all = [Field::Second].into_iter().chain(FIELDS).skip(usize::from(words.len() == FIELDS.len()));
+    let resolved = all.zip(words).map(|(field, word)| hashed::resolve(field, *word, name));
+    let resolved: Vec<Option<String>> = resolved.collect::<Result<_, _>>()?;
+    if words.len() > resolved.len() || resolved.iter().all(Option::is_none) {
+        return Ok((Rule::Calendar(calendar(words)?), None));
+    }
+    let texts: Vec<&str> = resolved.iter().zip(words).map(|(r, w)| r.as_deref().unwrap_or(w.text)).collect();
+    let text = texts.join(" ");
+    let rule =
+        calendar(&self::words(Piece { text: &text, at: 0 })).map_err(|error| placed(error, &texts, words))?;
+    Ok((Rule::Calendar(rule), Some(text)))
+}
+
+/// An error in the resolved text, at the words that were written.
+fn placed(error: ScheduleError, resolved: &[&str], written: &[Piece<'_>]) -> ScheduleError {
+    let mut at = 0;
+    let mut touched = Vec::new();
+    for (text, word) in resolved.iter().zip(written) {
+        if at < error.span.end.max(error.span.start + 1) && error.span.start < at + text.len() + 1 {
+            touched.push(*word);
+        }
+        at += text.len() + 1;
+    }
+    ScheduleError { span: across(&touched, String::new()).span, ..error }
 }
 
 /// Reads five or six fields.

@@ -7,8 +7,11 @@
 //! a second leaves for it, and each try has a deadline. A channel's URL is a secret: it is in no log and no error.
 
 mod backoff;
+mod concern;
 mod delivery;
+mod ends;
 mod failure;
+mod missed;
 mod quote;
 mod slack;
 mod text;

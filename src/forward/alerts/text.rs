@@ -9,24 +9,21 @@ use jiff::tz::TimeZone;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 
-use super::quote;
+use super::{ends, quote};
 use crate::engine::job::JobName;
-use crate::engine::ledger::{BadRun, MissedFires, Notice, Reason};
+use crate::engine::notice::{BadRun, Notice};
 use crate::engine::run::{LeftProcess, RunId, Status};
 use crate::engine::time::Timestamp;
 
 /// The longest message, in characters: Slack asks for at most 4,000.
 pub const MESSAGE_CHARS_MAX: usize = 3_500;
 
-/// How many jobs a message about missed fires names; the others are counted.
-const JOBS_MAX: usize = 15;
-
 /// How many lines of stderr are shown, and how many characters.
 const TAIL_LINES_MAX: usize = 10;
 const TAIL_CHARS_MAX: usize = 1_000;
 
 /// The longest single line from outside, in characters.
-const LINE_CHARS_MAX: usize = 300;
+pub(super) const LINE_CHARS_MAX: usize = 300;
 
 /// How many processes of a run that does not end a message names; the others are counted.
 const PROCESSES_MAX: usize = 10;
@@ -49,6 +46,31 @@ pub enum Language {
 /// The words for lengths of time: seconds, minutes, hours, days.
 type Units = [&'static str; 4];
 
+/// The templates of a language, each by its name: all languages have the same ones.
+macro_rules! templates {
+    ($language:literal) => {
+        templates!(
+            $language,
+            "timeout",
+            "failed",
+            "lost",
+            "recovered",
+            "missed",
+            "missed_job",
+            "unkillable",
+            "concern",
+            "no_success",
+            "unaccounted",
+            "unaccounted_job",
+            "end",
+            "failure",
+        )
+    };
+    ($language:literal, $($name:literal),+ $(,)?) => {
+        [$(($name, include_str!(concat!("templates/", $language, "/", $name, ".txt")))),+]
+    };
+}
+
 impl Language {
     const fn units(self) -> Units {
         match self {
@@ -57,28 +79,10 @@ impl Language {
         }
     }
 
-    const fn templates(self) -> [(&'static str, &'static str); 8] {
+    const fn templates(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Ko => [
-                ("timeout", include_str!("templates/ko/timeout.txt")),
-                ("failed", include_str!("templates/ko/failed.txt")),
-                ("lost", include_str!("templates/ko/lost.txt")),
-                ("recovered", include_str!("templates/ko/recovered.txt")),
-                ("missed", include_str!("templates/ko/missed.txt")),
-                ("unkillable", include_str!("templates/ko/unkillable.txt")),
-                ("end", include_str!("templates/ko/end.txt")),
-                ("failure", include_str!("templates/ko/failure.txt")),
-            ],
-            Self::En => [
-                ("timeout", include_str!("templates/en/timeout.txt")),
-                ("failed", include_str!("templates/en/failed.txt")),
-                ("lost", include_str!("templates/en/lost.txt")),
-                ("recovered", include_str!("templates/en/recovered.txt")),
-                ("missed", include_str!("templates/en/missed.txt")),
-                ("unkillable", include_str!("templates/en/unkillable.txt")),
-                ("end", include_str!("templates/en/end.txt")),
-                ("failure", include_str!("templates/en/failure.txt")),
-            ],
+            Self::Ko => &templates!("ko"),
+            Self::En => &templates!("en"),
         }
     }
 }
@@ -108,7 +112,7 @@ impl Wording {
         templates.set_auto_escape_callback(|_| AutoEscape::None);
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         templates.set_syntax(syntax.map_err(TextError)?);
-        for (name, source) in language.templates() {
+        for &(name, source) in language.templates() {
             templates.add_template(name, source).map_err(TextError)?;
         }
         Ok(Self { language, zone, host: quote::line(host, HOST_CHARS_MAX), templates })
@@ -129,12 +133,19 @@ impl Wording {
                 },
             ),
             Notice::Unkillable { job, run, since, left } => self.unkillable(job, *run, *since, left),
+            Notice::Concern(run) => self.concern(run),
+            Notice::NoSuccess { job, since, limit, removed } => self.no_success(job, *since, *limit, *removed),
+            Notice::Unaccounted { at, jobs } => self.unaccounted(*at, jobs),
             Notice::Missed { reason, since, until, jobs } => self.missed(reason, *since, *until, jobs),
         }
     }
 
     pub(super) fn host(&self) -> &str {
         &self.host
+    }
+
+    pub(super) const fn zone(&self) -> &TimeZone {
+        &self.zone
     }
 
     fn bad(&self, run: &BadRun) -> Result<String, TextError> {
@@ -145,18 +156,19 @@ impl Wording {
         };
         let tail = quote::tail(&run.error_tail, TAIL_LINES_MAX, TAIL_CHARS_MAX);
         let late = run.scheduled_at.filter(|due| between(*due, run.started_at) >= Duration::from_secs(1));
+        let own = run.end.as_ref().filter(|_| self.language == Language::Ko).and_then(ends::korean);
         let facts = context! {
             job => run.job.as_str(), run => run.run.0, host => self.host.as_str(),
             started => self.time(run.started_at), ended => self.time(run.ended_at),
             due => late.map(|due| self.time(due)),
             elapsed => self.elapsed(run.duration), limit => run.timeout.map(|limit| self.exact(limit)),
-            error => quote::line(&run.error, LINE_CHARS_MAX),
+            error => quote::line(own.as_deref().unwrap_or(&run.error), LINE_CHARS_MAX),
             remark => run.remark.as_deref().map(|remark| quote::line(remark, LINE_CHARS_MAX)),
             waited_for => run.waited_for.as_deref().map(|line| quote::line(line, LINE_CHARS_MAX)),
             tail => tail.text, tail_cut => tail.cut,
         };
         let beginning = self.render(template, &facts)?;
-        Ok(format!("{}\n{}", beginning.trim_end(), self.render("end", &facts)?))
+        Ok(format!("{beginning}\n{}", self.render("end", &facts)?))
     }
 
     fn unkillable(
@@ -184,43 +196,12 @@ impl Wording {
         self.render("unkillable", &facts)
     }
 
-    fn missed(
-        &self,
-        reason: &Reason,
-        since: Option<Timestamp>,
-        until: Timestamp,
-        jobs: &[MissedFires],
-    ) -> Result<String, TextError> {
-        let (why, in_the_way) = match reason {
-            Reason::Down => ("down", None),
-            Reason::ClockMoved => ("clock_moved", None),
-            Reason::Starved => ("starved", None),
-            Reason::NeverStarted => ("never_started", None),
-            Reason::Overlap { run } => ("overlap", Some(run.0)),
-        };
-        let (named, others) = jobs.split_at(jobs.len().min(JOBS_MAX));
-        let named: Vec<_> = named
-            .iter()
-            .map(|missed| {
-                context! {
-                    job => missed.job.as_str(), fires => missed.fires, caught_up => missed.caught_up,
-                    first => self.time(missed.first),
-                    last => (missed.last != missed.first).then(|| self.time(missed.last)),
-                }
-            })
-            .collect();
-        let facts = context! {
-            why, in_the_way, host => self.host.as_str(), jobs => named, fires => total(jobs, |missed| missed.fires),
-            since => since.map(|since| self.time(since)), until => self.time(until),
-            gap => since.map(|since| self.elapsed(between(since, until))),
-            others => others.len(), other_fires => total(others, |missed| missed.fires),
-            other_caught_up => total(others, |missed| missed.caught_up),
-        };
-        self.render("missed", &facts)
-    }
-
+    /// A template filled in, without a line end at its end.
     pub(super) fn render(&self, template: &str, facts: &minijinja::Value) -> Result<String, TextError> {
-        self.templates.get_template(template).and_then(|found| found.render(facts)).map_err(TextError)
+        let found = self.templates.get_template(template);
+        let mut text = found.and_then(|found| found.render(facts)).map_err(TextError)?;
+        text.truncate(text.trim_end().len());
+        Ok(text)
     }
 
     pub(super) fn time(&self, instant: Timestamp) -> String {
@@ -228,7 +209,7 @@ impl Wording {
     }
 
     /// A measured length of time, in the unit that reads best: `12.3초`, `31.2분`, `6.5시간`.
-    fn elapsed(&self, length: Duration) -> String {
+    pub(super) fn elapsed(&self, length: Duration) -> String {
         let [second, minute, hour, day] = self.language.units();
         let seconds = length.as_secs_f64();
         let (amount, unit) = match length.as_secs() {
@@ -241,7 +222,7 @@ impl Wording {
     }
 
     /// A configured length of time, exactly: `30분`, `1시간 30분`, `0.5초`.
-    fn exact(&self, length: Duration) -> String {
+    pub(super) fn exact(&self, length: Duration) -> String {
         let [second, minute, hour, day] = self.language.units();
         let whole = length.as_secs();
         let mut parts: Vec<String> =
@@ -259,12 +240,8 @@ impl Wording {
 }
 
 /// The time from one instant to a later one; zero where the clock was set back between them.
-fn between(from: Timestamp, to: Timestamp) -> Duration {
+pub(super) fn between(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
-}
-
-fn total(jobs: &[MissedFires], count: impl Fn(&MissedFires) -> u64) -> u64 {
-    jobs.iter().map(count).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

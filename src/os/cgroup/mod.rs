@@ -27,6 +27,15 @@ pub struct Cgroup {
     path: PathBuf,
 }
 
+/// The ways into a group.
+#[derive(Debug)]
+pub struct Entrance {
+    /// What a process is born into.
+    pub folder: File,
+    /// Where a process writes `0` to join.
+    pub members: File,
+}
+
 impl Cgroup {
     /// Makes a group named by the run and the shim's pid, with limits; and moves the shim, which is the caller, out of
     /// the way where that is needed. The group is `None` if this host does not let us make one, for whatever reason:
@@ -62,12 +71,13 @@ impl Cgroup {
         &self.path
     }
 
-    /// Opens the file through which a process joins: by writing `0` to it.
+    /// Opens the ways into it.
     ///
     /// # Errors
     /// When the group is gone.
-    pub fn members(&self) -> io::Result<File> {
-        File::options().write(true).open(self.path.join("cgroup.procs"))
+    pub fn entrance(&self) -> io::Result<Entrance> {
+        let members = File::options().write(true).open(self.path.join("cgroup.procs"))?;
+        Ok(Entrance { folder: File::open(&self.path)?, members })
     }
 
     /// Sends SIGKILL to all in the group and below it; a fork cannot outrun it.

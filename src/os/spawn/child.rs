@@ -9,6 +9,7 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::libc::{self, c_char, c_int};
 
+use super::super::cgroup::Entrance;
 use super::{Plan, SpawnFailure, Step};
 
 /// Where the status pipe goes, so that one call closes everything above it.
@@ -28,6 +29,8 @@ pub(super) struct Child<'a> {
     stderr: BorrowedFd<'a>,
     status: BorrowedFd<'a>,
     parent: c_int,
+    /// Whether it is in its group from the first.
+    pub(super) is_born_in: bool,
     /// What `nice` is for `/proc/self/autogroup`.
     pub(super) nice: Option<CString>,
     /// Room for the groups that the kernel says we have, and for one too many.
@@ -54,6 +57,7 @@ impl<'a> Child<'a> {
             stderr: stderr.as_fd(),
             status: status.as_fd(),
             parent: nix::unistd::getpid().as_raw(),
+            is_born_in: false,
             nice: plan.nice.and_then(|nice| CString::new(nice.to_string()).ok()),
             groups: vec![0; plan.identity.map_or(0, |identity| identity.groups.len()) + 1],
         }
@@ -106,7 +110,7 @@ impl Child<'_> {
     }
 
     fn join_cgroup(&self) -> Result<(), SpawnFailure> {
-        let Some(members) = self.plan.cgroup else {
+        let Some(Entrance { members, .. }) = self.plan.cgroup.filter(|_| !self.is_born_in) else {
             return Ok(());
         };
         // SAFETY: an open descriptor and a buffer of one byte.

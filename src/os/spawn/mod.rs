@@ -13,16 +13,20 @@ mod limits;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::{self, c_int};
 
+use super::cgroup::Entrance;
 use super::limits::is_shortage;
 use super::user::Identity;
 use crate::engine::resources::{IoPriority, Rlimit, RlimitPair};
 use child::Child;
+
+/// From `linux/sched.h`: the new process is born in the group that `cgroup` is a descriptor of.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// The size asked for each output pipe, bytes: a busy job then waits less often for its turn.
 const PIPE_BYTES: c_int = 256 * 1024;
@@ -54,8 +58,8 @@ pub struct Plan<'a> {
     pub umask: u32,
     /// What to write to `/proc/self/oom_score_adj`, if anything.
     pub oom_score_adj: Option<&'a CStr>,
-    /// `cgroup.procs` of the group to join.
-    pub cgroup: Option<&'a File>,
+    /// The group to join.
+    pub cgroup: Option<&'a Entrance>,
 }
 
 /// The shim's ends of the job's output pipes. They do not block.
@@ -176,6 +180,31 @@ fn own_pipe() -> io::Result<(PipeReader, PipeWriter)> {
     Ok((reader, writer))
 }
 
+/// Forks, into the group at once where the kernel can do that and lets us: to be moved there later makes a process wait
+/// for all processors to come by, which takes milliseconds. The pid, as from fork(2), and whether it is in the group.
+///
+/// Must be called while the process has one thread; the child must do nothing until exec or `_exit` but system calls.
+#[expect(unsafe_code, reason = "posix_spawn has no way to join a group, change users and report the step")]
+fn fork(group: Option<&File>) -> (libc::pid_t, bool) {
+    if let Some(group) = group {
+        // SAFETY: a structure of integers, for which zero is a value: none.
+        let mut how: libc::clone_args = unsafe { std::mem::zeroed() };
+        how.flags = CLONE_INTO_CGROUP;
+        how.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+        how.cgroup = u64::from(group.as_raw_fd().unsigned_abs());
+        // SAFETY: without a stack and without shared memory this is fork(2); the structure has the size told with it.
+        let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const how, size_of_val(&how)) };
+        if let Ok(pid) = libc::pid_t::try_from(pid)
+            && pid >= 0
+        {
+            return (pid, true);
+        }
+    }
+    // SAFETY: the process has one thread, so the child finds no lock held; and what it does until exec or _exit are
+    // system calls on memory made before.
+    (unsafe { libc::fork() }, false)
+}
+
 /// Starts a process in a session of its own, with standard output and error as pipes. Returns its pid once exec has
 /// succeeded.
 ///
@@ -188,17 +217,14 @@ pub fn spawn(plan: &Plan<'_>) -> Result<(u32, Output), SpawnFailure> {
     let (stdout, job_stdout) = own_pipe().map_err(pipe_failed)?;
     let (stderr, job_stderr) = own_pipe().map_err(pipe_failed)?;
     let (mut status, job_status) = io::pipe().map_err(pipe_failed)?;
-    let child = Child::new(plan, &job_stdout, &job_stderr, &job_status);
-    #[expect(
-        unsafe_code,
-        reason = "posix_spawn has no way to join a group, change users and report the step"
-    )]
-    // SAFETY: the process has one thread, so the child finds no lock held; and what it does until exec or _exit are
-    // system calls on memory made before.
-    let pid = unsafe { libc::fork() };
+    let mut child = Child::new(plan, &job_stdout, &job_stderr, &job_status);
+    let (pid, is_born_in) = fork(plan.cgroup.map(|entrance| &entrance.folder));
     match pid {
         -1 => return Err(SpawnFailure::last(Step::Fork)),
-        0 => child.run(),
+        0 => {
+            child.is_born_in = is_born_in;
+            child.run()
+        }
         _ => {}
     }
     drop((job_stdout, job_stderr, job_status));

@@ -2,11 +2,16 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
 
-#[path = "sim/ledger.rs"]
+#[path = "../sim/ledger.rs"]
 #[expect(dead_code, unreachable_pub, reason = "the simulation uses the rest")]
 mod sim_ledger;
-#[path = "support/store_suite.rs"]
+#[path = "../support/store_accounts.rs"]
+mod store_accounts;
+#[path = "../support/store_suite.rs"]
 mod store_suite;
+
+mod accounts;
+mod migration;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +20,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use jobctl::engine::ledger::{Accounted, Answer, BadRun, Batch, Change, Notice, Snapshot};
+use jobctl::engine::ledger::{Accounted, Answer, Batch, Change, Snapshot};
+use jobctl::engine::notice::{BadRun, Notice};
 use jobctl::engine::record::RunRecord;
 use jobctl::engine::run::{Exit, RunId, Status};
 use jobctl::store::{Reader, RunFilter, Store, StoreError};
@@ -86,7 +92,8 @@ impl Ledger for Real {
 
     fn snapshot(&mut self) -> Snapshot {
         let store = self.store().clone();
-        self.runtime.block_on(store.snapshot()).unwrap()
+        let asked = BTreeSet::from(["backup", "other"].map(job));
+        self.runtime.block_on(store.snapshot(&asked)).unwrap()
     }
 
     fn rows(&mut self) -> Vec<RunRecord> {
@@ -128,16 +135,19 @@ impl Ledger for sim_ledger::SimLedger {
 #[test]
 fn the_simulated_ledger_passes_the_suite_of_every_ledger() {
     exercise(sim_ledger::SimLedger::default);
+    store_accounts::exercise(sim_ledger::SimLedger::default);
 }
 
 #[test]
 fn passes_the_suite_of_every_ledger() {
     exercise(Real::new);
+    store_accounts::exercise(Real::new);
 }
 
 #[test]
 fn passes_the_suite_when_it_is_dropped_and_opened_again_before_each_call() {
     exercise(Real::forgetful);
+    store_accounts::exercise(Real::forgetful);
 }
 
 #[test]
@@ -152,7 +162,7 @@ fn the_database_is_private_and_keeps_its_host() {
 #[test]
 fn a_close_leaves_one_file() {
     let real = Real::new();
-    real.runtime.block_on(real.store.touch(at("01:00:00"))).unwrap();
+    real.runtime.block_on(real.store.heartbeat(at("01:00:00"))).unwrap();
     real.runtime.block_on(real.store.close());
     assert_eq!(files(real.state.path()), BTreeSet::from(["state.db".to_owned()]));
     assert_eq!(real.runtime.block_on(real.reader().last_seen()).unwrap(), Some(at("01:00:00")));
@@ -456,6 +466,7 @@ fn bad_notice() -> Notice {
         duration: std::time::Duration::from_micros(2_750_001),
         timeout: None,
         error: "exit code 3".to_owned(),
+        end: None,
         error_tail: "무엇인가 \"잘못\"".to_owned(),
         remark: None,
         waited_for: None,
@@ -505,7 +516,7 @@ fn commits_until_it_is_killed() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store = Store::open(Path::new(&state), "web-1").await.unwrap();
-        let last_batch = store.snapshot().await.unwrap().last_batch;
+        let last_batch = store.snapshot(&BTreeSet::new()).await.unwrap().last_batch;
         for number in last_batch + 1.. {
             let fire = |nth| {
                 let run = (number - 1) * FIRES_PER_BATCH + nth;
